@@ -1,0 +1,38 @@
+"""Packaging. What tools are told stands in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+TOR = ["txtorcon>=23.11"]
+TEST = ["pytest>=8", "pytest-twisted>=1.14", "hypothesis>=6.100", "coverage>=7.6", *TOR]
+
+setup(
+    name="txsoter",
+    version="0.1.0",
+    description="A peer of the soter network for Twisted: all 31 messages, handshake, queues and keep-alives",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="ISC",
+    python_requires=">=3.10",
+    # find_packages() does not see twisted.plugins: it must not have an __init__.py
+    packages=[*find_packages(include=["txsoter", "txsoter.*"]), "twisted.plugins"],
+    # without it an editable install does not put twisted/plugins on the path
+    package_dir={"": "."},
+    package_data={"txsoter": ["py.typed"], "txsoter.test": ["data/*"]},
+    install_requires=["twisted>=23.8", "attrs>=22.2", "typing_extensions>=4.2", "zope.interface>=5.0"],
+    extras_require={
+        "tor": TOR,
+        "test": TEST,
+        "bench": ["python-bitcoinlib", "bitcoinx", "btclib"],
+        "dev": [*TEST, "ruff>=0.9", "mypy>=1.15", "mypy-zope>=1.0.9", "build>=1.2"],
+    },
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Framework :: Twisted",
+        "Intended Audience :: Developers",
+        "License :: OSI Approved :: ISC License (ISCL)",
+        "Programming Language :: Python :: 3",
+        "Typing :: Typed",
+    ],
+)

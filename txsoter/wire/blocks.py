@@ -1,0 +1,240 @@
+"""``block`` and ``headers``: the 80-byte header, the parents that make the chain a DAG, the cycle nonces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from typing_extensions import Self
+
+from txsoter.errors import InvalidBlock, MalformedMessage
+from txsoter.wire.codec import HASH, I32, U32, FixedBytes
+from txsoter.wire.hashes import ZERO_HASH, Hash, double_sha256, merkle_root
+from txsoter.wire.message import Encoding, Message, field, message, write_fields
+from txsoter.wire.transactions import TransactionView, Tx, write_transactions
+from txsoter.wire.views import RowLayout, Rows, RowView, column, read_rows, write_rows
+
+R = TypeVar("R")
+
+__all__ = [
+    "MAX_BLOCK",
+    "MAX_BLOCK_TRANSACTIONS",
+    "MAX_HEADERS",
+    "Block",
+    "BlockHeader",
+    "Headers",
+    "Parent",
+    "parents_commitment",
+]
+
+MAX_BLOCK = 4_000_000
+"""The largest block, in bytes."""
+
+MAX_BLOCK_TRANSACTIONS = MAX_BLOCK // 10 + 1
+"""The most transactions in a block."""
+
+MAX_HEADERS = 2000
+"""The most headers in one message."""
+
+
+class BlockHeader(tuple[int, bytes, bytes, int, int, int]):
+    """The 80 bytes that a block's hash covers: ``(version, prev, merkle_root, time, bits, nonce)``.
+
+    :param prev: no block's hash, but the commitment to all parents: see :func:`parents_commitment`.
+    :param merkle_root: over the transactions' ids.
+    :param time: seconds since 1970, u32.
+    :param bits: the target, in Bitcoin's compact form.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        version: int = 1,
+        prev: bytes = ZERO_HASH,
+        merkle_root: bytes = ZERO_HASH,
+        time: int = 0,
+        bits: int = 0,
+        nonce: int = 0,
+    ) -> Self:
+        return tuple.__new__(cls, (version, prev, merkle_root, time, bits, nonce))
+
+    version: int = column(0, "The block's version.")
+    time: int = column(3, "When it was mined, seconds since 1970.")
+    bits: int = column(4, "The target, in Bitcoin's compact form.")
+    nonce: int = column(5, "What the miner varied.")
+
+    @property
+    def prev(self) -> Hash:
+        """The commitment to the parents."""
+        return Hash(self[1])
+
+    @property
+    def merkle_root(self) -> Hash:
+        """The root over the transactions' ids."""
+        return Hash(self[2])
+
+    @property
+    def hash(self) -> Hash:
+        """The block's hash: double SHA-256 of the header's 80 bytes.
+
+        :raises FieldError: for a header that cannot be encoded.
+        """
+        return double_sha256(BLOCK_HEADER.pack((self,)))
+
+    def __repr__(self) -> str:
+        return (
+            f"BlockHeader(version={self[0]}, prev={str(self.prev)!r}, merkle_root={str(self.merkle_root)!r}, "
+            f"time={self[3]}, bits={self[4]:#x}, nonce={self[5]})"
+        )
+
+
+class Parent(tuple[bytes, bytes]):
+    """A parent of a block: ``(hash, data)``.
+
+    :param hash: the parent's hash.
+    :param data: 32 bytes, zero on mined blocks.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, hash: bytes, data: bytes = bytes(32)) -> Self:
+        return tuple.__new__(cls, (hash, data))
+
+    data: bytes = column(1, "32 bytes, zero on mined blocks.")
+
+    @property
+    def hash(self) -> Hash:
+        """The parent's hash."""
+        return Hash(self[0])
+
+    def __repr__(self) -> str:
+        return f"Parent(hash={str(self.hash)!r}, data={self[1].hex()!r})"
+
+
+_HEADER_COLUMNS = (
+    ("version", I32),
+    ("prev", HASH),
+    ("merkle_root", HASH),
+    ("time", U32),
+    ("bits", U32),
+    ("nonce", U32),
+)
+BLOCK_HEADER: RowLayout[BlockHeader] = RowLayout(_HEADER_COLUMNS, build=partial(tuple.__new__, BlockHeader))
+"""A block header: 80 bytes."""
+
+_LISTED_HEADER: RowLayout[BlockHeader] = RowLayout(
+    _HEADER_COLUMNS, build=partial(tuple.__new__, BlockHeader), padding=1
+)
+_PARENT: RowLayout[Parent] = RowLayout((("hash", HASH), ("data", FixedBytes(32))), build=partial(tuple.__new__, Parent))
+_NONCE: RowLayout[int] = RowLayout((("", U32),), build=lambda row: row[0], flatten=lambda value: (value,))
+
+
+class HeaderCodec:
+    """One block header."""
+
+    def read(self, data: bytes, offset: int, pver: int) -> tuple[BlockHeader, int]:
+        return BLOCK_HEADER.read_one(data, offset)
+
+    def write(self, value: BlockHeader, pver: int) -> bytes:
+        return BLOCK_HEADER.pack_one(value)
+
+
+class _SubHeaderRows(Generic[R]):
+    """Rows of a sub-header: their count is an i32, not a varint, and only the payload bounds it."""
+
+    def __init__(self, layout: RowLayout[R]) -> None:
+        self._layout = layout
+
+    def read(self, data: bytes, offset: int, pver: int) -> tuple[RowView[R], int]:
+        count, offset = I32.read(data, offset, pver)
+        if count < 0:
+            raise MalformedMessage(f"negative count in a sub-header: {count}")
+        return read_rows(self._layout, data, offset, count)
+
+    def write(self, value: Sequence[R], pver: int) -> bytes:
+        return I32.write(len(value), pver) + write_rows(self._layout, value)
+
+
+class _Transactions:
+    """A block's transactions in the base encoding; :class:`Block` itself sees to the other."""
+
+    def read(self, data: bytes, offset: int, pver: int) -> tuple[Sequence[Tx], int]:
+        return TransactionView.read(data, offset, MAX_BLOCK_TRANSACTIONS, Encoding.BASE)
+
+    def write(self, value: Sequence[Tx], pver: int) -> bytes:
+        return write_transactions(value, MAX_BLOCK_TRANSACTIONS, Encoding.BASE)
+
+
+def parents_commitment(parents: Iterable[bytes]) -> Hash:
+    """What a header's ``prev`` must be: double SHA-256 over the parents' hashes, sorted by the hex people read.
+
+    Without parents, on a genesis block, it is zero (WIRE.md, "block header").
+    """
+    ordered = sorted(parents, key=lambda each: each[::-1])
+    return double_sha256(b"".join(ordered)) if ordered else ZERO_HASH
+
+
+@message("block", max_size=MAX_BLOCK)
+class Block(Message):
+    """A block.
+
+    :ivar header: the 80 bytes that its hash covers.
+    :ivar parents_version: of the parents sub-header; 0 on mined blocks.
+    :ivar parents: the blocks it builds on; 1 to 8 are usual, none on a genesis block.
+    :ivar verification_version: of the verification sub-header.
+    :ivar nonces: the cuckoo cycle's nonces, 20 on a mined block. The hash does not cover them.
+    :ivar transactions: the first is the coinbase.
+    """
+
+    header: BlockHeader = field(HeaderCodec(), default=BlockHeader())
+    parents_version: int = field(I32, default=0)
+    parents: Sequence[Parent] = field(_SubHeaderRows(_PARENT), default=())
+    verification_version: int = field(I32, default=0)
+    nonces: Sequence[int] = field(_SubHeaderRows(_NONCE), default=())
+    transactions: Sequence[Tx] = field(_Transactions(), default=())
+
+    @property
+    def hash(self) -> Hash:
+        """The block's hash."""
+        return self.header.hash
+
+    @classmethod
+    def read_payload(cls, data: bytes, pver: int, encoding: Encoding) -> tuple[Self, int]:
+        offset = 0
+        values: list[Any] = []
+        for _, codec in cls._codecs[:-1]:
+            value, offset = codec.read(data, offset, pver)
+            values.append(value)
+        transactions, offset = TransactionView.read(data, offset, MAX_BLOCK_TRANSACTIONS, encoding)
+        values.append(transactions)
+        return cls(*values), offset
+
+    def write_payload(self, pver: int, encoding: Encoding) -> bytes:
+        start = write_fields(self, self._codecs[:-1], pver)
+        return start + write_transactions(self.transactions, MAX_BLOCK_TRANSACTIONS, encoding)
+
+    def verify(self) -> None:
+        """Check that the header commits to the transactions and to the parents.
+
+        The proof of work and the transactions' validity are not looked at.
+
+        :raises InvalidBlock: when the merkle root or the commitment to the parents is another, or when
+            repeated transactions make the merkle tree ambiguous (CVE-2012-2459).
+        """
+        root, ambiguous = merkle_root([each.txid for each in self.transactions])
+        if root != self.header.merkle_root:
+            raise InvalidBlock(self.hash, f"merkle root is {self.header.merkle_root}, its transactions' is {root}")
+        if ambiguous:
+            raise InvalidBlock(self.hash, "repeated transactions make its merkle tree ambiguous")
+        commitment = parents_commitment([each.hash for each in self.parents])
+        if commitment != self.header.prev:
+            raise InvalidBlock(self.hash, f"prev is {self.header.prev}, its parents' commitment is {commitment}")
+
+
+@message("headers", max_size=9 + MAX_HEADERS * 81)
+class Headers(Message):
+    """Answers ``getheaders``: at most 2000, without their parents."""
+
+    headers: Sequence[BlockHeader] = field(Rows(_LISTED_HEADER, MAX_HEADERS, "headers"), default=())

@@ -1,0 +1,169 @@
+"""Talking about the connection itself: ``version``, ``verack``, ``ping``, ``pong``, ``reject``,
+``sendheaders``, ``feefilter``."""
+
+from __future__ import annotations
+
+import enum
+
+from typing_extensions import Self
+
+from txsoter.wire.addresses import TIMESTAMPS, AddressCodec, NetAddress
+from txsoter.wire.codec import BOOL, HASH, I32, I64, U8, U64, VarBytes
+from txsoter.wire.hashes import ZERO_HASH, Hash
+from txsoter.wire.message import MAX_PAYLOAD, Encoding, Message, field, message
+
+__all__ = ["MAX_USER_AGENT", "FeeFilter", "Ping", "Pong", "Reject", "RejectCode", "SendHeaders", "VerAck", "Version"]
+
+MAX_USER_AGENT = 256
+"""The longest user agent taken, in bytes; soterd takes up to 240 (see :class:`Version`)."""
+
+NONCES = 60001
+"""The first protocol version with nonces in ``ping``, and with ``pong``."""
+
+RELAY_FLAG = 70001
+"""The first protocol version whose ``version`` is written with the relay flag."""
+
+
+@message("version", max_size=376, max_send=lambda pver: 358 if pver >= TIMESTAMPS else 350)
+class Version(Message):
+    """The first message of each side: who it is and what it can do.
+
+    soterd takes 358 bytes (350 below protocol version 31402), so at most 240 bytes of user agent:
+    it forgot the 32 bytes of the genesis hash in its sum.
+
+    :ivar protocol_version: the highest that the sender speaks.
+    :ivar services: :class:`~txsoter.wire.Services` bits.
+    :ivar timestamp: the sender's clock, seconds since 1970.
+    :ivar addr_you: the receiver as the sender sees it, without a timestamp.
+    :ivar addr_me: the sender, without a timestamp.
+    :ivar nonce: random, to tell a connection to oneself.
+    :ivar user_agent: at most 256 bytes, not necessarily UTF-8.
+    :ivar genesis_hash: of the sender's network.
+    :ivar last_block: the sender's height.
+    :ivar relay: False asks not to be told of transactions.
+    """
+
+    protocol_version: int = field(I32, default=0)
+    services: int = field(U64, default=0)
+    timestamp: int = field(I64, default=0)
+    addr_you: NetAddress = field(AddressCodec(), default=NetAddress())
+    addr_me: NetAddress = field(AddressCodec(), default=NetAddress())
+    nonce: int = field(U64, default=0)
+    user_agent: bytes = field(VarBytes(MAX_USER_AGENT), default=b"")
+    genesis_hash: Hash = field(HASH, default=ZERO_HASH)
+    last_block: int = field(I32, default=0)
+    relay: bool = field(BOOL, default=True)
+
+    @classmethod
+    def read_payload(cls, data: bytes, pver: int, encoding: Encoding) -> tuple[Self, int]:
+        offset, size = 0, len(data)
+        values = []
+        for name, codec in cls._codecs:
+            # every field after the first address may be left out, from the end
+            if offset == size and name not in ("protocol_version", "services", "timestamp", "addr_you"):
+                break
+            value, offset = codec.read(data, offset, pver)
+            values.append(value)
+        return cls(*values), offset
+
+    def write_payload(self, pver: int, encoding: Encoding) -> bytes:
+        payload = Message.write_payload(self, pver, encoding)
+        return payload if pver >= RELAY_FLAG else payload[:-1]
+
+    def size_advice(self, excess: int) -> str:
+        return f"soterd refuses it; make the user agent {excess} bytes shorter"
+
+
+@message("verack", max_size=0)
+class VerAck(Message):
+    """Accepts the other side's ``version``."""
+
+
+def _nonce_max(pver: int) -> int:
+    return 8 if pver >= NONCES else 0
+
+
+@message("ping", max_size=_nonce_max)
+class Ping(Message):
+    """Asks for a ``pong`` with the same nonce; empty, and unanswered, up to protocol version 60000."""
+
+    nonce: int = field(U64, default=0)
+
+    @classmethod
+    def read_payload(cls, data: bytes, pver: int, encoding: Encoding) -> tuple[Self, int]:
+        if pver < NONCES:
+            return cls(), 0
+        return cls(int.from_bytes(data[:8], "little")), 8
+
+    def write_payload(self, pver: int, encoding: Encoding) -> bytes:
+        return U64.write(self.nonce, pver) if pver >= NONCES else b""
+
+    def response(self) -> Pong:
+        """The ``pong`` that answers it."""
+        return Pong(self.nonce)
+
+
+@message("pong", max_size=_nonce_max, since=NONCES)
+class Pong(Message):
+    """Answers a ``ping``."""
+
+    nonce: int = field(U64, default=0)
+
+
+class RejectCode(enum.IntEnum):
+    """Why something was rejected. Messages hold plain ints: unknown codes are no error."""
+
+    MALFORMED = 0x01
+    INVALID = 0x10
+    OBSOLETE = 0x11
+    DUPLICATE = 0x12
+    NONSTANDARD = 0x40
+    DUST = 0x41
+    INSUFFICIENT_FEE = 0x42
+    CHECKPOINT = 0x43
+
+
+@message("reject", max_size=MAX_PAYLOAD, since=70002)
+class Reject(Message):
+    """Says that a message was refused, and why.
+
+    :ivar rejected: the refused message's command, or any other word (``malformed`` is common); bytes.
+    :ivar code: see :class:`RejectCode`.
+    :ivar reason: for people; bytes, not necessarily UTF-8.
+    :ivar hash: of the block or transaction refused; on the wire only for ``block`` and ``tx``.
+    """
+
+    rejected: bytes = field(VarBytes(MAX_PAYLOAD), default=b"")
+    code: int = field(U8, default=RejectCode.INVALID)
+    reason: bytes = field(VarBytes(MAX_PAYLOAD), default=b"")
+    hash: Hash = field(HASH, default=ZERO_HASH)
+
+    @classmethod
+    def read_payload(cls, data: bytes, pver: int, encoding: Encoding) -> tuple[Self, int]:
+        varbytes = VarBytes(MAX_PAYLOAD)
+        rejected, offset = varbytes.read(data, 0, pver)
+        code, offset = U8.read(data, offset, pver)
+        reason, offset = varbytes.read(data, offset, pver)
+        if rejected not in (b"block", b"tx"):
+            return cls(rejected, code, reason), offset
+        refused, offset = HASH.read(data, offset, pver)
+        return cls(rejected, code, reason, refused), offset
+
+    def write_payload(self, pver: int, encoding: Encoding) -> bytes:
+        payload = Message.write_payload(self, pver, encoding)
+        return payload if self.rejected in (b"block", b"tx") else payload[:-32]
+
+
+@message("sendheaders", max_size=0, since=70012)
+class SendHeaders(Message):
+    """Asks to be told of new blocks by ``headers`` instead of ``inv``."""
+
+
+@message("feefilter", max_size=8, since=70013)
+class FeeFilter(Message):
+    """Asks not to be told of transactions below a fee.
+
+    :ivar fee: in nanoSoter per 1000 bytes. soterd closes on a negative one.
+    """
+
+    fee: int = field(I64, default=0)

@@ -1,0 +1,270 @@
+"""Frames: the 24-byte header, the checks on it, and an incremental decoder.
+
+The checks stand in the order of WIRE.md, "Frame", each before the next byte is kept: length against
+32 MiB, magic, length against the command's own limit; then the payload, its checksum, its decoding.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Generic, Protocol, TypeVar
+
+from txsoter.errors import MalformedMessage, NeedMoreData
+from txsoter.wire.message import (
+    MAX_PAYLOAD,
+    MAX_UNKNOWN_PAYLOAD,
+    PROTOCOL_VERSION,
+    Encoding,
+    Message,
+    Unknown,
+    command_bytes,
+    command_text,
+    message_class,
+)
+
+__all__ = [
+    "HEADER_SIZE",
+    "FrameDecoder",
+    "Route",
+    "checksum",
+    "command_limit",
+    "decode",
+    "frame",
+    "read_message",
+    "write_message",
+]
+
+HEADER_SIZE = 24
+"""Bytes of a frame's header."""
+
+_HEADER = struct.Struct("<I12sI4s")
+_LENGTH_AND_CHECKSUM = struct.Struct("<I4s")
+_MAGIC = struct.Struct("<I")
+
+
+class Route(Protocol):
+    """What a decoder needs to know of a command."""
+
+    @property
+    def limit(self) -> int:
+        """The largest payload taken, in bytes."""
+        ...
+
+
+R = TypeVar("R", bound=Route)
+
+
+def checksum(payload: bytes) -> bytes:
+    """The 4 bytes that stand for ``payload`` in its header."""
+    return sha256(sha256(payload).digest()).digest()[:4]
+
+
+def frame(magic: int, command: bytes, payload: bytes) -> bytes:
+    """A whole frame.
+
+    :param command: the 12 bytes of :func:`~txsoter.wire.message.command_bytes`.
+    """
+    return _HEADER.pack(magic, command, len(payload), checksum(payload)) + payload
+
+
+def _check_length(length: int) -> None:
+    if length > MAX_PAYLOAD:
+        raise MalformedMessage(f"announces {length} bytes, no message has over {MAX_PAYLOAD}", in_header=True)
+
+
+def _check_magic(start: bytes, magic: int) -> None:
+    """Compare as many of the first four bytes as there are."""
+    ours = _MAGIC.pack(magic)
+    if not ours.startswith(start[:4]):
+        reason = f"is of another network: begins with {start[:4].hex()}, not {ours.hex()}"
+        raise MalformedMessage(reason, in_header=True)
+
+
+def _check_limit(command: bytes, length: int, limit: int) -> None:
+    if length > limit:
+        name = command_text(command)
+        raise MalformedMessage(f"announces {length} bytes, at most {limit} are taken", name, in_header=True)
+
+
+def _check_payload(command: bytes, payload: bytes, expected: bytes) -> None:
+    actual = checksum(payload)
+    if actual != expected:
+        raise MalformedMessage(f"checksum is {actual.hex()}, the header says {expected.hex()}", command_text(command))
+
+
+def command_limit(command: bytes, pver: int) -> int:
+    """The largest payload of a command's 12 bytes, at most 1 MiB for an unknown one."""
+    known = message_class(command)
+    return MAX_UNKNOWN_PAYLOAD if known is None else known.max_size(pver)
+
+
+def decode(command: bytes, payload: bytes, pver: int, encoding: Encoding) -> tuple[Message, int]:
+    """The message in a payload, :class:`Unknown` for an unknown command, and how many bytes of it were used.
+
+    :raises MalformedMessage: when it holds no such message.
+    """
+    known = message_class(command)
+    if known is None:
+        return Unknown(command_text(command), payload), len(payload)
+    return known.from_payload(payload, pver, encoding)
+
+
+def read_message(
+    data: bytes, magic: int, pver: int = PROTOCOL_VERSION, encoding: Encoding = Encoding.BASE
+) -> tuple[Message, int]:
+    """The message that ``data`` begins with.
+
+    :param data: bytes of a stream, from the beginning of a frame.
+    :param magic: the network's, a u32.
+    :param pver: the protocol version in use.
+    :param encoding: how transactions are written.
+    :return: the message, and how many bytes its frame takes. Bytes left over inside the frame,
+        behind the message, are ignored, as soterd ignores them.
+    :raises NeedMoreData: when ``data`` ends before the frame does.
+    :raises MalformedMessage: when it can never become a valid message.
+    """
+    if len(data) < HEADER_SIZE:
+        _check_magic(bytes(data[:4]), magic)
+        raise NeedMoreData(HEADER_SIZE - len(data))
+    found_magic, command, length, expected = _HEADER.unpack_from(data)
+    _check_length(length)
+    if found_magic != magic:
+        _check_magic(bytes(data[:4]), magic)
+    _check_limit(command, length, command_limit(command, pver))
+    end = HEADER_SIZE + length
+    if len(data) < end:
+        raise NeedMoreData(end - len(data))
+    payload = bytes(data[HEADER_SIZE:end])
+    _check_payload(command, payload, expected)
+    return decode(command, payload, pver, encoding)[0], end
+
+
+def write_message(
+    message: Message, magic: int, pver: int = PROTOCOL_VERSION, encoding: Encoding = Encoding.BASE
+) -> bytes:
+    """The frame of ``message``; parameters as in :func:`read_message`.
+
+    :raises LocalError: as :meth:`Message.to_payload`.
+    """
+    return frame(magic, command_bytes(message.command), message.to_payload(pver, encoding))
+
+
+_SMALL_READ = 2048
+
+
+class FrameDecoder(Generic[R]):
+    """Takes bytes in any chunking, gives whole payloads.
+
+    It holds no more than it was fed. What a command means is its user's: a *route* is any object
+    with the command's ``limit``.
+
+    :param magic: the network's, a u32.
+    :param find: gives the route of a command's 12 bytes. Those of the 31 commands are asked for once,
+        others each time.
+    :ivar routes: the routes found so far, by magic and command: 16 bytes.
+    """
+
+    __slots__ = ("_buffer", "_find", "_magic", "_need", "_offset", "_parts", "_parts_size", "_skip", "routes")
+
+    def __init__(self, magic: int, find: Callable[[bytes], R]) -> None:
+        self._magic = magic
+        self._find = find
+        self.routes: dict[bytes, R] = {}
+        self._buffer = b""
+        self._offset = 0
+        # a frame that is not whole yet: its parts, their size, and the size that is worth a look
+        self._parts: list[bytes | bytearray] = []
+        self._parts_size = 0
+        self._need = 0
+        self._skip = 0
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait: of whole frames not asked for, and of one that is not whole."""
+        return len(self._buffer) - self._offset + self._parts_size
+
+    def feed(self, data: bytes) -> None:
+        """Take what was read."""
+        if self._skip:
+            skipped = min(self._skip, len(data))
+            self._skip -= skipped
+            data = data[skipped:]
+        parts = self._parts
+        if parts:
+            self._parts_size += len(data)
+            # a remote that sends byte by byte must not cost an object a byte
+            if len(data) > _SMALL_READ:
+                parts.append(data)
+            elif isinstance(parts[-1], bytearray):
+                parts[-1] += data
+            else:
+                parts.append(bytearray(data))
+            if self._parts_size >= self._need:
+                self._buffer = b"".join(parts)
+                self._offset = self._parts_size = 0
+                parts.clear()
+        elif self._offset == len(self._buffer):
+            self._buffer = data
+            self._offset = 0
+        else:
+            self._buffer = self._buffer[self._offset :] + data
+            self._offset = 0
+
+    def next_frame(self) -> tuple[R, bytes] | None:
+        """The next whole frame's route and payload, its checksum found right; None until there is one.
+
+        :raises MalformedMessage: for a frame that can never become valid. When its payload is to
+            blame the frame is done with. When its header is, the decoder stays at it: nothing
+            more comes until :meth:`skip`.
+        """
+        buffer, offset = self._buffer, self._offset
+        have = len(buffer) - offset
+        need = HEADER_SIZE
+        if have >= HEADER_SIZE:
+            route = self.routes.get(buffer[offset : offset + 16])
+            length, expected = _LENGTH_AND_CHECKSUM.unpack_from(buffer, offset + 16)
+            if route is None:
+                route = self._route(buffer[offset : offset + 16], length)
+            if length > route.limit:
+                _check_limit(buffer[offset + 4 : offset + 16], length, route.limit)
+            need += length
+            if have >= need:
+                self._offset = offset + need
+                payload = buffer[offset + HEADER_SIZE : offset + need]
+                if sha256(sha256(payload).digest()).digest()[:4] != expected:
+                    _check_payload(buffer[offset + 4 : offset + 16], payload, expected)
+                return route, payload
+        elif have:
+            _check_magic(buffer[offset : offset + 4], self._magic)
+        if have:
+            self._parts.append(buffer[offset:])
+            self._parts_size = have
+            self._need = need
+        self._buffer = b""
+        self._offset = 0
+        return None
+
+    def skip(self) -> None:
+        """Leave out the frame whose header was malformed, the payload that it announces included."""
+        buffer, offset = self._buffer, self._offset
+        length = _LENGTH_AND_CHECKSUM.unpack_from(buffer, offset + 16)[0] if len(buffer) - offset >= HEADER_SIZE else 0
+        end = offset + HEADER_SIZE + length
+        self._skip = max(0, end - len(buffer))
+        self._offset = min(end, len(buffer))
+
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._buffer = b""
+        self._offset = self._parts_size = self._skip = 0
+        self._parts.clear()
+
+    def _route(self, key: bytes, length: int) -> R:
+        _check_length(length)
+        _check_magic(key, self._magic)
+        command = key[4:]
+        route = self._find(command)
+        if message_class(command) is not None:
+            self.routes[key] = route
+        return route
