@@ -20,7 +20,7 @@ setup(
     # without it an editable install does not put twisted/plugins on the path
     package_dir={"": "."},
     package_data={"txsoter": ["py.typed"], "txsoter.test": ["data/*"]},
-    install_requires=["twisted>=23.8", "attrs>=22.2", "typing_extensions>=4.2", "zope.interface>=5.0"],
+    install_requires=["twisted>=23.8", "attrs>=22.2", "typing_extensions>=4.2", "semver>=3.0", "zope.interface>=5.0"],
     extras_require={
         "tor": TOR,
         "test": TEST,

@@ -1,0 +1,75 @@
+"""A peer of the soter network for Twisted.
+
+The public names, each loaded when it is first used: ``txsoter.wire`` alone does not load Twisted.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from txsoter.errors import CloseCause, ClosedBy, CloseReason, ConnectionClosed, HandshakeFailed, TxsoterError
+    from txsoter.networks import MAINNET, REGTEST, SIMNET, TESTNET1, Network
+    from txsoter.peer.config import PeerConfig
+    from txsoter.peer.factory import SoterClientFactory, SoterServerFactory, connect, listen
+    from txsoter.peer.listeners import Listeners
+    from txsoter.peer.logs import MessageLog
+    from txsoter.peer.protocol import SoterPeerProtocol
+    from txsoter.peer.stats import PeerStats
+
+_HOMES = {
+    "txsoter.errors": (
+        "CloseCause",
+        "CloseReason",
+        "ClosedBy",
+        "ConnectionClosed",
+        "HandshakeFailed",
+        "TxsoterError",
+    ),
+    "txsoter.networks": ("MAINNET", "REGTEST", "SIMNET", "TESTNET1", "Network"),
+    "txsoter.peer.config": ("PeerConfig",),
+    "txsoter.peer.factory": ("SoterClientFactory", "SoterServerFactory", "connect", "listen"),
+    "txsoter.peer.listeners": ("Listeners",),
+    "txsoter.peer.logs": ("MessageLog",),
+    "txsoter.peer.protocol": ("SoterPeerProtocol",),
+    "txsoter.peer.stats": ("PeerStats",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "MAINNET",
+    "REGTEST",
+    "SIMNET",
+    "TESTNET1",
+    "CloseCause",
+    "CloseReason",
+    "ClosedBy",
+    "ConnectionClosed",
+    "HandshakeFailed",
+    "Listeners",
+    "MessageLog",
+    "Network",
+    "PeerConfig",
+    "PeerStats",
+    "SoterClientFactory",
+    "SoterPeerProtocol",
+    "SoterServerFactory",
+    "TxsoterError",
+    "connect",
+    "listen",
+]
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        home = _HOME_OF[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,15 +5,24 @@ Two branches, so that one ``except`` tells whose fault it was:
 - :class:`LocalError`: this program asked for something that cannot be done.
 - :class:`RemoteError`: the remote broke the protocol, or refused.
 
-:class:`NeedMoreData` is neither: more bytes have to arrive first.
+:class:`NeedMoreData`, :class:`ConnectionClosed` and :class:`RequestFailed` are neither: they say
+what happened, and carry why.
 """
 
 from __future__ import annotations
 
+import enum
 from typing import Any
 
+import attrs
+
 __all__ = [
+    "CloseCause",
+    "CloseReason",
+    "ClosedBy",
+    "ConnectionClosed",
     "FieldError",
+    "HandshakeFailed",
     "IllegalTransition",
     "InvalidBlock",
     "LocalError",
@@ -21,6 +30,11 @@ __all__ = [
     "NeedMoreData",
     "PayloadTooLarge",
     "RemoteError",
+    "RequestClosed",
+    "RequestFailed",
+    "RequestNotFound",
+    "RequestRejected",
+    "RequestTimedOut",
     "SendQueueFull",
     "TxsoterError",
     "UnsupportedMessage",
@@ -149,7 +163,10 @@ class MalformedMessage(RemoteError):
     :ivar command: the command named by the frame, if it could be read.
     :ivar in_header: True when the 24-byte header alone was enough to tell, so
         that the payload it announces has not been taken.
+    :ivar size: bytes of the frame that were read.
     """
+
+    size = 24
 
     def __init__(self, reason: str, command: str | None = None, in_header: bool = False) -> None:
         self.reason = reason
@@ -175,3 +192,155 @@ class InvalidBlock(RemoteError):
 
     def __str__(self) -> str:
         return f"block {self.block_hash}: {self.reason}"
+
+
+class ClosedBy(enum.Enum):
+    """Who ended a connection."""
+
+    LOCAL = "us"
+    REMOTE = "the remote"
+    NETWORK = "the network"
+
+
+class CloseCause(enum.Enum):
+    """Why a connection ended."""
+
+    DISCONNECT = "disconnect() was called"
+    REMOTE_CLOSED = "the remote closed the connection"
+    CONNECTION_LOST = "the connection was lost"
+    REJECTED = "the remote rejected us"
+    NEGOTIATION_TIMEOUT = "the handshake took too long"
+    VERSION_EXPECTED = "the first message was not a version"
+    SELF_CONNECTION = "we dialled ourselves"
+    WRONG_GENESIS = "the remote is on a network with another genesis block"
+    INCOMPATIBLE_AGENT = "the remote's user agent has another major version of our name"
+    REFUSED_BY_LISTENER = "the on_version listener refused it"
+    OBSOLETE_VERSION = "the remote's protocol version is too old"
+    DUPLICATE_VERSION = "a second version came"
+    DUPLICATE_VERACK = "a second verack came"
+    MALFORMED = "a malformed message came"
+    UNKNOWN_COMMAND = "an unknown command came, and strict is set"
+    BLOOM_DISABLED = "a bloom command came, and we do not serve bloom filters"
+    IDLE = "no message came for too long"
+    STALLED = "an answer did not come"
+    WRITE_TIMEOUT = "the remote took no data for too long"
+    HANDLER_FAILED = "a handler failed, and close_on_handler_error is set"
+    LOCAL_FAILURE = "our own version message could not be made"
+
+
+@attrs.frozen
+class CloseReason:
+    """Who ended a connection, and why.
+
+    :ivar by: who.
+    :ivar cause: why.
+    :ivar detail: more about it, for people; text of the remote's in it is sanitised.
+    :ivar command: the command it is about, if there is one: the one that stalled, was malformed, was rejected.
+    :ivar code: the code of the remote's ``reject``, if that was the last it said.
+    :ivar reject_reason: the reason in that ``reject``, sanitised.
+    """
+
+    by: ClosedBy
+    cause: CloseCause
+    detail: str = ""
+    command: str | None = None
+    code: int | None = None
+    reject_reason: str | None = None
+
+    def __str__(self) -> str:
+        text = f"closed by {self.by.value}: {self.cause.value}"
+        if self.command is not None:
+            text += f" ({self.command})"
+        if self.detail:
+            text += f": {self.detail}"
+        if self.code is not None:
+            text += f" [reject {self.code:#04x}: {self.reject_reason}]"
+        return text
+
+
+class ConnectionClosed(TxsoterError):
+    """The connection has ended, or is ending.
+
+    :ivar reason: a :class:`CloseReason`.
+    """
+
+    def __init__(self, reason: CloseReason) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+    def __str__(self) -> str:
+        return str(self.reason)
+
+
+class HandshakeFailed(ConnectionClosed):
+    """The connection ended before both sides had said ``verack``; the reason's cause names the check that failed."""
+
+
+class RequestFailed(TxsoterError):
+    """A request has no answer.
+
+    :ivar command: the command that was sent.
+    """
+
+    def __init__(self, command: str, *details: Any) -> None:
+        self.command = command
+        super().__init__(command, *details)
+
+
+class RequestTimedOut(RequestFailed):
+    """No answer came in time.
+
+    :ivar timeout: seconds waited.
+    """
+
+    def __init__(self, command: str, timeout: float) -> None:
+        self.timeout = timeout
+        super().__init__(command, timeout)
+
+    def __str__(self) -> str:
+        return f"no answer to {self.command} within {self.timeout:g} s"
+
+
+class RequestNotFound(RequestFailed):
+    """The remote does not have it.
+
+    :ivar vectors: what it lacks, of what was asked for.
+    """
+
+    def __init__(self, command: str, vectors: Any) -> None:
+        self.vectors = vectors
+        super().__init__(command, vectors)
+
+    def __str__(self) -> str:
+        return f"the remote does not have {', '.join(str(each.hash) for each in self.vectors[:3])}"
+
+
+class RequestRejected(RequestFailed):
+    """The remote refused, with a ``reject``.
+
+    :ivar code: see :class:`txsoter.wire.RejectCode`.
+    :ivar reason: the remote's words, sanitised.
+    """
+
+    def __init__(self, command: str, code: int, reason: str) -> None:
+        self.code = code
+        self.reason = reason
+        super().__init__(command, code, reason)
+
+    def __str__(self) -> str:
+        return f"{self.command} was rejected with {self.code:#04x}: {self.reason}"
+
+
+class RequestClosed(RequestFailed, ConnectionClosed):
+    """The connection ended before the answer came.
+
+    :ivar reason: a :class:`CloseReason`.
+    """
+
+    def __init__(self, command: str, reason: CloseReason) -> None:
+        Exception.__init__(self, command, reason)
+        self.command = command
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"no answer to {self.command}: {self.reason}"

@@ -71,6 +71,8 @@ class Version(Message):
         return payload if pver >= RELAY_FLAG else payload[:-1]
 
     def size_advice(self, excess: int) -> str:
+        if len(self.user_agent) >= 0xFD:
+            excess -= 2  # at a length that fits, its varint is 2 bytes shorter
         return f"soterd refuses it; make the user agent {excess} bytes shorter"
 
 
@@ -96,7 +98,7 @@ class Ping(Message):
         return cls(int.from_bytes(data[:8], "little")), 8
 
     def write_payload(self, pver: int, encoding: Encoding) -> bytes:
-        return U64.write(self.nonce, pver) if pver >= NONCES else b""
+        return Message.write_payload(self, pver, encoding) if pver >= NONCES else b""
 
     def response(self) -> Pong:
         """The ``pong`` that answers it."""

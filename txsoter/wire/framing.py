@@ -91,7 +91,10 @@ def _check_limit(command: bytes, length: int, limit: int) -> None:
 def _check_payload(command: bytes, payload: bytes, expected: bytes) -> None:
     actual = checksum(payload)
     if actual != expected:
-        raise MalformedMessage(f"checksum is {actual.hex()}, the header says {expected.hex()}", command_text(command))
+        reason = f"checksum is {actual.hex()}, the header says {expected.hex()}"
+        error = MalformedMessage(reason, command_text(command))
+        error.size = HEADER_SIZE + len(payload)
+        raise error
 
 
 def command_limit(command: bytes, pver: int) -> int:
@@ -238,6 +241,8 @@ class FrameDecoder(Generic[R]):
                 return route, payload
         elif have:
             _check_magic(buffer[offset : offset + 4], self._magic)
+            # so that each byte of the magic is looked at as it comes
+            need = have + 1 if have < _MAGIC.size else HEADER_SIZE
         if have:
             self._parts.append(buffer[offset:])
             self._parts_size = have

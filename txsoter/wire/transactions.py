@@ -164,8 +164,7 @@ class Tx(Message):
     def _encode(self, encoding: Encoding) -> bytes:
         raw = self._raw
         if raw is None:
-            fields = self._parsed()
-            return _write(*fields, witness=encoding is Encoding.WITNESS and any(each.witness for each in fields[1]))
+            return _write(*self._parsed(), encoding=encoding)
         if not self._marked or (encoding is Encoding.WITNESS and self.has_witness):
             return raw
         return raw[:4] + raw[6 : _witnesses_begin(raw)] + raw[-4:]
@@ -376,14 +375,19 @@ def _witnesses_begin(raw: bytes) -> int:
     return _parse_body(raw, 6)[2]
 
 
-def _write(version: int, inputs: tuple[TxIn, ...], outputs: tuple[TxOut, ...], lock_time: int, witness: bool) -> bytes:
+def _write(
+    version: int, inputs: tuple[TxIn, ...], outputs: tuple[TxOut, ...], lock_time: int, encoding: Encoding
+) -> bytes:
+    counted_inputs = _write_count("inputs", inputs, TxIn, MAX_INPUTS)
+    counted_outputs = _write_count("outputs", outputs, TxOut, MAX_OUTPUTS)
+    witness = encoding is Encoding.WITNESS and any(each.witness for each in inputs)
     parts = [_write_field("version", I32, version)]
     if witness:
         parts.append(_MARKER_AND_FLAG)
-    parts.append(_write_count("inputs", inputs, MAX_INPUTS))
+    parts.append(counted_inputs)
     for index, each in enumerate(inputs):
         _write_row(parts, f"inputs[{index}]", _INPUT_CODECS, each)
-    parts.append(_write_count("outputs", outputs, MAX_OUTPUTS))
+    parts.append(counted_outputs)
     for index, each_out in enumerate(outputs):
         _write_row(parts, f"outputs[{index}]", _OUTPUT_CODECS, each_out)
     if witness:
@@ -393,9 +397,12 @@ def _write(version: int, inputs: tuple[TxIn, ...], outputs: tuple[TxOut, ...], l
     return b"".join(parts)
 
 
-def _write_count(name: str, rows: Sequence[object], limit: int) -> bytes:
+def _write_count(name: str, rows: Sequence[object], kind: type, limit: int) -> bytes:
     if len(rows) > limit:
         raise FieldError(name, rows, f"at most {limit} entries, not {len(rows)}")
+    for index, each in enumerate(rows):
+        if not isinstance(each, kind):
+            raise FieldError(f"{name}[{index}]", each, f"a {kind.__name__}")
     return write_varint(len(rows))
 
 
@@ -409,4 +416,6 @@ def _write_field(path: str, codec: Any, value: object) -> bytes:
         written: bytes = codec.write(value, 0)
     except FieldError as error:
         raise error.within(path) from None
+    except TypeError:
+        raise FieldError(path, value, "a value of the field's type") from None
     return written

@@ -80,9 +80,9 @@ class RowLayout(Generic[R]):
                 flat = list(flat)
                 for position, size in self._sizes:
                     if not {len(row[position]) for row in flat} <= {size}:
-                        raise self._explain(rows)
+                        raise struct.error("a byte string of another length")
             return b"".join([pack(*row) for row in flat])
-        except (struct.error, TypeError, IndexError, AttributeError):
+        except (FieldError, struct.error, TypeError, IndexError, AttributeError):
             raise self._explain(rows) from None
 
     def read_one(self, data: bytes, offset: int) -> tuple[R, int]:
@@ -109,6 +109,8 @@ class RowLayout(Generic[R]):
                         codec.check(value)
                     except FieldError as error:
                         return error.within(name).within(f"[{index}]") if name else error.within(f"[{index}]")
+            except FieldError as error:
+                return error.within(f"[{index}]")
             except (TypeError, ValueError, AttributeError):
                 names = ", ".join(name or "value" for name, _ in self.columns)
                 return FieldError(f"[{index}]", row, f"a row of {names}")

@@ -1,0 +1,1 @@
+"""One remote, one connection: see :class:`txsoter.SoterPeerProtocol`."""

@@ -1,0 +1,194 @@
+"""Every knob of a peer, with its unit and default."""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from txsoter.errors import FieldError
+from txsoter.networks import MAINNET, Network
+from txsoter.peer.agents import SemanticVersion, parse_version, user_agent
+from txsoter.peer.listeners import Listeners
+from txsoter.peer.logs import MessageLog
+from txsoter.wire import PROTOCOL_VERSION, Encoding, Services, Version
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
+__all__ = ["PeerConfig"]
+
+
+def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not (isinstance(value, (int, float)) and value > 0):
+        raise FieldError(f"PeerConfig.{attribute.name}", value, "a number of seconds above 0, or None to switch it off")
+
+
+def _whole(least: int, most: int) -> Callable[[object, attrs.Attribute[Any], object], None]:
+    def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if not isinstance(value, int) or not least <= value <= most:
+            raise FieldError(f"PeerConfig.{attribute.name}", value, f"a whole number from {least} to {most}")
+
+    return check
+
+
+def _proxy_host(proxy: str) -> str:
+    return proxy.rpartition(":")[0].strip("[]")
+
+
+_HUGE = 1 << 62
+
+
+@attrs.frozen(kw_only=True)
+class PeerConfig:
+    """How a peer behaves. Durations are seconds; None switches one off. One config serves any number of peers.
+
+    :raises txsoter.errors.FieldError: for values that cannot be, naming the field and what is allowed.
+    """
+
+    network: Network = attrs.field(default=MAINNET, validator=attrs.validators.instance_of(Network))
+    """Whose messages are spoken, and whose genesis block must be the remote's."""
+
+    user_agent_name: str = "txsoter"
+    """The program's name. Never ``soterd``: its nodes refuse other major versions under that name."""
+
+    user_agent_version: str = "0.1.0"
+    """The program's version, strict semver. A remote of the same name and another major is refused."""
+
+    user_agent_comments: Sequence[str] = attrs.field(default=(), converter=tuple)
+    """What else to say in the user agent, which soterd takes up to 240 bytes long in all."""
+
+    services: int = attrs.field(default=0, validator=_whole(0, (1 << 64) - 1))
+    """The :class:`~txsoter.wire.Services` we advertise."""
+
+    protocol_version: int = attrs.field(default=PROTOCOL_VERSION, validator=_whole(209, PROTOCOL_VERSION))
+    """The highest protocol version we speak."""
+
+    disable_relay_tx: bool = False
+    """Ask the remote not to announce transactions."""
+
+    newest_block: Callable[[], int] | None = None
+    """Gives our height for the ``version`` message; 0 without. If it raises, the connection is closed."""
+
+    proxy: str | None = None
+    """``host:port`` of the proxy that our endpoints dial through, so that its address is never sent to a remote."""
+
+    listeners: Listeners = attrs.field(factory=Listeners, validator=attrs.validators.instance_of(Listeners))
+    """What the application hooks in."""
+
+    trickle_interval: float | None = attrs.field(default=10.0, validator=_seconds)
+    """Seconds for which inventory is collected; None announces each vector at once."""
+
+    ping_interval: float | None = attrs.field(default=120.0, validator=_seconds)
+    """Seconds between our pings; each connection takes up to 10 % less, so that thousands do not ping together."""
+
+    answer_pings: bool = True
+    """Answer pings by pongs. A test rig may want silence; a soterd closes after five minutes of it."""
+
+    idle_timeout: float | None = attrs.field(default=300.0, validator=_seconds)
+    """Seconds without a whole message until the remote is closed."""
+
+    negotiate_timeout: float | None = attrs.field(default=30.0, validator=_seconds)
+    """Seconds for the handshake, the remote's ``verack`` included."""
+
+    stall_interval: float | None = attrs.field(default=15.0, validator=_seconds)
+    """Seconds between looks at what the remote owes us."""
+
+    stall_timeout: float | None = attrs.field(default=30.0, validator=_seconds)
+    """Seconds for the answer to ``getblocks`` and ``getdata``; three times as long for ``getheaders``."""
+
+    stall_headers: bool = False
+    """Whether ``getheaders`` must be answered; a soterd that is not current never does."""
+
+    request_timeout: float | None = attrs.field(default=30.0, validator=_seconds)
+    """Seconds for the answer to a ``request()`` that names no other time."""
+
+    write_timeout: float | None = attrs.field(default=60.0, validator=_seconds)
+    """Seconds for which the remote may take nothing of what waits; one more for each 256 KiB that does."""
+
+    close_timeout: float | None = attrs.field(default=10.0, validator=_seconds)
+    """Seconds for the last bytes to be taken when we close; then the connection is aborted."""
+
+    read_on_after: float | None = attrs.field(default=5.0, validator=_seconds)
+    """Seconds for which a full queue keeps us from reading when none of it is taken (the remote may wait, too)."""
+
+    soft_queue_limit: int = attrs.field(default=1024 * 1024, validator=_whole(1, _HUGE))
+    """Bytes waiting to be sent past which we stop reading."""
+
+    hard_queue_limit: int = attrs.field(default=32 * 1024 * 1024, validator=_whole(1, _HUGE))
+    """Bytes waiting to be sent past which ``send`` fails."""
+
+    lookahead_limit: int = attrs.field(default=8 * 1024 * 1024, validator=_whole(0, _HUGE))
+    """Bytes of messages read ahead of a handler that waits for a request's answer."""
+
+    max_known_inventory: int = attrs.field(default=50_000, validator=_whole(0, _HUGE))
+    """How many vectors we remember the remote to have."""
+
+    max_trickle_queue: int = attrs.field(default=50_000, validator=_whole(1, _HUGE))
+    """How many vectors may wait to be announced; the oldest go."""
+
+    allow_self_connections: bool = False
+    """Let a process talk to itself: for tests and demos."""
+
+    strict: bool = False
+    """Reject unknown commands and close, as soterd does. It splits a network at every upgrade."""
+
+    close_on_handler_error: bool = False
+    """Close the connection when a listener fails, instead of only logging it."""
+
+    log_messages: MessageLog = MessageLog.OFF
+    """How much of each message goes into the log, at debug level."""
+
+    clock: IReactorTime | None = None
+    """Tells time and calls later; by default the reactor of the connection's transport."""
+
+    random: random.Random = attrs.field(factory=random.SystemRandom)
+    """Where nonces, jitter and picks come from."""
+
+    # what follows from the above
+    user_agent: bytes = attrs.field(init=False, repr=False)
+    semantic_version: SemanticVersion = attrs.field(init=False, repr=False, eq=False)
+    proxy_host: str | None = attrs.field(init=False, repr=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        try:
+            agent = user_agent(self.user_agent_name, self.user_agent_version, tuple(self.user_agent_comments))
+        except FieldError as error:
+            raise error.within("PeerConfig") from None
+        size = len(Version(user_agent=agent).write_payload(self.protocol_version, Encoding.BASE))
+        excess = size - Version.max_send(self.protocol_version)
+        if excess > 0:
+            limit = f"{excess} bytes shorter together with name and version: soterd takes {len(agent) - excess} in all"
+            raise FieldError("PeerConfig.user_agent_comments", self.user_agent_comments, limit)
+        object.__setattr__(self, "user_agent", agent)
+        object.__setattr__(self, "semantic_version", parse_version(self.user_agent_version))
+        if self.hard_queue_limit < self.soft_queue_limit:
+            limit = f"no less than soft_queue_limit, {self.soft_queue_limit}"
+            raise FieldError("PeerConfig.hard_queue_limit", self.hard_queue_limit, limit)
+        if self.proxy is not None:
+            object.__setattr__(self, "proxy_host", _proxy_host(self.proxy))
+
+    def replace(self, **changes: Any) -> PeerConfig:
+        """The same config with other values for some fields."""
+        return attrs.evolve(self, **changes)
+
+    def serves(self, service: Services) -> bool:
+        """Whether we advertise ``service``."""
+        return bool(self.services & service)
+
+    def hides(self, host: str | None) -> bool:
+        """Whether ``host``, where a connection goes, must not be named to the remote.
+
+        That is the proxy's address, compared by IP. When the proxy is given by a name nothing can be
+        compared, so nothing is named.
+        """
+        if self.proxy_host is None:
+            return False
+        try:
+            proxy = ipaddress.ip_address(self.proxy_host)
+        except ValueError:
+            return True
+        return host is not None and ipaddress.ip_address(host) == proxy

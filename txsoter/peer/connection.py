@@ -1,0 +1,311 @@
+"""The connection under a peer: its queues, and the deadlines that the remote is held to."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from functools import partial
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConsumer, IReactorTime
+from twisted.python.failure import Failure
+
+from txsoter.errors import (
+    CloseCause,
+    ConnectionClosed,
+    LocalError,
+    MalformedMessage,
+    SendQueueFull,
+    UnsupportedMessage,
+)
+from txsoter.peer.handshake import State
+from txsoter.peer.inbox import Inbox, Received, Route
+from txsoter.peer.lifecycle import PeerLifecycle
+from txsoter.peer.logs import MessageLog, command_name, hex_dump, summary
+from txsoter.peer.outbox import Outbox, fail_quietly
+from txsoter.peer.requests import Requests
+from txsoter.peer.stats import UNKNOWN_COMMANDS, Traffic
+from txsoter.peer.timers import Deadline, RemoteClock
+from txsoter.wire import Encoding, Message, Reject, Unknown, write_message
+from txsoter.wire.framing import HEADER_SIZE
+
+if TYPE_CHECKING:
+    from txsoter.peer.config import PeerConfig
+
+__all__ = ["PeerConnection"]
+
+WRITE_RATE = 256 * 1024
+"""Bytes waiting that give the remote one second more to take them."""
+
+
+class PeerConnection(PeerLifecycle):
+    """A connection that carries messages. Applications use :class:`~txsoter.SoterPeerProtocol`."""
+
+    def __init__(self, config: PeerConfig, inbound: bool) -> None:
+        super().__init__(config, inbound)
+        self._pver = config.protocol_version
+        self._logs_messages = config.log_messages > MessageLog.OFF
+        # messages that listeners sent before it was their time, until the handshake lets them go
+        self._held: list[tuple[Message, Encoding, Deferred[None] | None]] | None = []
+        self._held_bytes = 0
+        self._last_receive: float | None = None
+        self._last_send: float | None = None
+        self._bytes_received = 0
+        self._received: dict[str, Traffic] = {}
+        self._sent: dict[str, Traffic] = {}
+        self._transport_reads = True
+        self._message_at = 0.0
+
+    # -- a subclass's part ---------------------------------------------------------------------
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """The connection is set up: what the handshake does first."""
+
+    @abstractmethod
+    def find_route(self, command: bytes) -> Route:
+        """What is done with a command's 12 bytes."""
+
+    @abstractmethod
+    def received(self, received: Received) -> bool:
+        """A message's turn has come; False keeps it from its handlers."""
+
+    @abstractmethod
+    def malformed(self, error: MalformedMessage) -> bool:
+        """A frame was malformed; True to go on behind it."""
+
+    @abstractmethod
+    def handler_failed(self, failure: Failure, command: str) -> None:
+        """A handler raised, or what it returned failed."""
+
+    @abstractmethod
+    def _sent_message(self, message: Message) -> None:
+        """A message is with the transport: what that starts."""
+
+    @abstractmethod
+    def _observe_write(self, size: int, message: Message, error: LocalError | None) -> None:
+        """Tell the application of a message written, or of the failure to."""
+
+    # -- beginning and ending ------------------------------------------------------------------
+
+    def _set_up(self, clock: IReactorTime) -> None:
+        config = self.config
+        self._remote_clock = RemoteClock(clock)
+        self._message_at = self._remote_clock.seconds()
+        self._outbox = Outbox(self.transport, clock.seconds, self._handed, self._outbox_changed)
+        self._inbox = Inbox(self, config.network.magic, self._pver, self._remote_clock, config.lookahead_limit)
+        self._requests = Requests(clock)
+        self._negotiate_deadline = Deadline(clock, self._negotiate_left, self._negotiation_timed_out)
+        self._idle_deadline = Deadline(clock, self._idle_left, partial(self._end, CloseCause.IDLE))
+        self._write_deadline = Deadline(clock, self._write_left, partial(self._end, CloseCause.WRITE_TIMEOUT))
+        self._read_on_deadline = Deadline(clock, self._read_on_left, self._inbox.pump)
+        if IConsumer.providedBy(self.transport):
+            self.transport.registerProducer(self._outbox, True)
+        self._negotiate_deadline.arm()
+        self._idle_deadline.arm()
+        self._begin()
+
+    def _stop_timers(self) -> None:
+        for deadline in (self._negotiate_deadline, self._idle_deadline, self._write_deadline, self._read_on_deadline):
+            deadline.disarm()
+
+    def _shut(self, farewell: Reject | None, error: ConnectionClosed) -> None:
+        self._inbox.close()
+        try:
+            frame = None if farewell is None else self._encode(farewell, Encoding.BASE)
+        except UnsupportedMessage:
+            # at this version there is no reject
+            frame = None
+        if farewell is None or frame is None:
+            self._outbox.drop(Failure(error))
+        else:
+            self._put(frame, farewell)
+
+    def _unsent(self) -> int:
+        return len(self._outbox)
+
+    def _tear_down(self, error: ConnectionClosed) -> None:
+        self._inbox.close()
+        held, self._held = self._held or [], None
+        for _, _, done in held:
+            if done is not None:
+                fail_quietly(done, Failure(error))
+        self._outbox.drop(Failure(error))
+        self._requests.close(error.reason)
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes have come."""
+        if self.is_closing:
+            return
+        self._bytes_received += len(data)
+        self._last_receive = self._clock.seconds()
+        outbox = self._outbox
+        outbox.cork()
+        try:
+            self._inbox.feed(data)
+        finally:
+            outbox.uncork()
+            if self.state is State.CLOSING:
+                self._hang_up_when_empty()
+
+    def may_read(self) -> bool:
+        """Whether the next message may be handled: not while more waits to be sent than the soft limit.
+
+        Unless none of it has been taken for a while: then the remote may be waiting for us to read.
+        """
+        if self._outbox.waiting <= self.config.soft_queue_limit:
+            return True
+        left = self._read_on_left()
+        return left is not None and left <= 0
+
+    def may_look_ahead(self) -> bool:
+        """Whether reading on could answer what a handler waits for."""
+        return len(self._requests) > 0
+
+    def looked_ahead(self, message: Message) -> None:
+        """A message has come: it may answer a request."""
+        if len(self._requests):
+            self._requests.received(message)
+
+    def reading_changed(self) -> None:
+        """Pause or resume reading on the transport, as there is reason to."""
+        if self.is_closing:
+            return
+        wanted = self._inbox.wants_more
+        if wanted is not self._transport_reads:
+            self._transport_reads = wanted
+            if wanted:
+                self.transport.resumeProducing()
+            else:
+                self.transport.pauseProducing()
+        if self._outbox.waiting > self.config.soft_queue_limit:
+            self._read_on_deadline.arm()
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def _encode(self, message: Message, encoding: Encoding) -> bytes:
+        """The frame of ``message`` at the version in use; ``on_write`` is told when there is none.
+
+        :raises LocalError: as :func:`~txsoter.wire.write_message`.
+        """
+        try:
+            return write_message(message, self.config.network.magic, self._pver, encoding)
+        except LocalError as error:
+            self._observe_write(0, message, error)
+            raise
+
+    def _send(self, message: Message, encoding: Encoding, done: Deferred[None] | None) -> None:
+        """Send a message in its turn.
+
+        :raises LocalError: when it cannot be encoded.
+        """
+        self._queue(self._encode(message, encoding), message, encoding, done)
+
+    def _queue(self, frame: bytes, message: Message, encoding: Encoding, done: Deferred[None] | None) -> None:
+        """Queue the frame of a message, or hold the message until the handshake lets it go."""
+        if self.is_closing:
+            if done is not None:
+                fail_quietly(done, Failure(self._closed_error()))
+            return
+        waiting = self._held_bytes if self._held is not None else self._outbox.waiting
+        if waiting + len(frame) > self.config.hard_queue_limit:
+            error = SendQueueFull(waiting, len(frame), self.config.hard_queue_limit)
+            self._observe_write(0, message, error)
+            if done is not None:
+                done.errback(error)
+        elif self._held is not None:
+            self._held.append((message, encoding, done))
+            self._held_bytes += len(frame)
+        else:
+            self._put(frame, message, done)
+
+    def _put(self, frame: bytes, message: Message, done: Deferred[None] | None = None) -> None:
+        if self._logs_messages:
+            self._log_message("Sending", "to", message, frame[HEADER_SIZE:])
+        self._outbox.put(frame, message, done)
+        if self._outbox.waiting > self.config.soft_queue_limit:
+            self.reading_changed()
+
+    def _release_held(self) -> None:
+        """The handshake is over for our side: what was held may go, encoded for what was negotiated."""
+        held, self._held = self._held or [], None
+        self._held_bytes = 0
+        for message, encoding, done in held:
+            try:
+                self._send(message, encoding, done)
+            except LocalError as error:
+                # it was well-formed at our own version, but does not exist at the remote's
+                if done is not None:
+                    done.errback(error)
+                else:
+                    self.log.warn("{peer}: not sent: {error}", peer=self, error=error)
+
+    def _handed(self, message: Message, size: int) -> None:
+        """A message is with the transport."""
+        self._last_send = self._clock.seconds()
+        command = UNKNOWN_COMMANDS if isinstance(message, Unknown) else message.command
+        traffic = self._sent.get(command)
+        if traffic is None:
+            traffic = self._sent[command] = Traffic()
+        traffic += size
+        self._sent_message(message)
+        self._observe_write(size, message, None)
+
+    def _outbox_changed(self) -> None:
+        """The transport has had enough, or would take more."""
+        if self._outbox.paused:
+            if not self.is_closing:
+                self._write_deadline.arm()
+        elif self.state is State.CLOSING:
+            self._hang_up_when_empty()
+        else:
+            self._inbox.pump()
+
+    # -- deadlines -----------------------------------------------------------------------------
+
+    def _negotiate_left(self) -> float | None:
+        timeout = self.config.negotiate_timeout
+        if timeout is None or self._connected_at is None or self.state is State.READY:
+            return None
+        return self._remote_left(self._connected_at + timeout)
+
+    def _negotiation_timed_out(self) -> None:
+        self._end(CloseCause.NEGOTIATION_TIMEOUT, f"still {self.state.value} after {self.config.negotiate_timeout} s")
+
+    def _idle_left(self) -> float | None:
+        timeout = self.config.idle_timeout
+        return None if timeout is None else self._remote_left(self._message_at + timeout)
+
+    def _remote_left(self, until: float) -> float:
+        left = until - self._remote_clock.seconds()
+        # its time stands still while a handler runs: look again in a second, not all the time
+        return left if self._remote_clock.running else max(left, 1.0)
+
+    def _write_left(self) -> float | None:
+        timeout, outbox = self.config.write_timeout, self._outbox
+        if timeout is None or not outbox.paused:
+            return None
+        return outbox.last_progress + timeout + outbox.waiting / WRITE_RATE - self._clock.seconds()
+
+    def _read_on_left(self) -> float | None:
+        timeout, outbox = self.config.read_on_after, self._outbox
+        if timeout is None or outbox.waiting <= self.config.soft_queue_limit:
+            return None
+        return outbox.last_progress + timeout - self._clock.seconds()
+
+    # -- logging -------------------------------------------------------------------------------
+
+    def _log_message(self, verb: str, preposition: str, message: Message, payload: bytes) -> None:
+        words = summary(message)
+        self.log.debug(
+            "{verb} {command}{summary} {preposition} {peer}",
+            verb=verb,
+            command=command_name(message),
+            summary=f" ({words})" if words else "",
+            preposition=preposition,
+            peer=self,
+        )
+        if self.config.log_messages >= MessageLog.DUMP:
+            self.log.debug("{message!r}\n{dump}", message=message, dump=hex_dump(payload))

@@ -1,0 +1,428 @@
+"""What a peer says and does by itself: the handshake, pings, trickling, and the end of those who break the rules."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from inspect import iscoroutine
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from txsoter.errors import CloseCause, ClosedBy, CloseReason, LocalError, MalformedMessage, TxsoterError
+from txsoter.networks import REGTEST
+from txsoter.peer.addressing import LOOPBACK_NAMES, host_and_port, ip_of, receiver_address
+from txsoter.peer.connection import PeerConnection
+from txsoter.peer.handshake import LIVE_NONCES, State, check_protocol_version, check_version, move
+from txsoter.peer.inbox import Handler, Received, Route
+from txsoter.peer.inventory import KnownInventory, TrickleQueue
+from txsoter.peer.keepalive import PingTracker
+from txsoter.peer.listeners import listener_name
+from txsoter.peer.logs import sanitize
+from txsoter.peer.stall import StallDetector
+from txsoter.peer.stats import UNKNOWN_COMMANDS, Traffic
+from txsoter.peer.timers import Repeating
+from txsoter.wire import (
+    Encoding,
+    Inv,
+    InventoryVector,
+    Message,
+    NetAddress,
+    Ping,
+    Pong,
+    Reject,
+    RejectCode,
+    Services,
+    Unknown,
+    VerAck,
+    Version,
+)
+from txsoter.wire.framing import HEADER_SIZE
+from txsoter.wire.message import command_text, message_class
+
+if TYPE_CHECKING:
+    from txsoter.peer.config import PeerConfig
+    from txsoter.peer.protocol import SoterPeerProtocol
+
+__all__ = ["PeerConversation"]
+
+PEER_LIMITS = {"reject": 4_000_000, "alert": 64 * 1024}
+"""Payloads that a peer takes less of than the codec, in bytes: the reference holds 32 MiB of either."""
+
+UNANSWERED_PINGS = 60000
+"""The last protocol version without ``pong``."""
+
+BLOOM_BINDING = 70011
+"""The first protocol version at which a bloom command without the bloom service is an offence."""
+
+
+class PeerConversation(PeerConnection):
+    """A connection that keeps the protocol's manners. Applications use :class:`~txsoter.SoterPeerProtocol`."""
+
+    def __init__(self, config: PeerConfig, inbound: bool) -> None:
+        super().__init__(config, inbound)
+        self._remote: Version | None = None
+        self._nonce: int | None = None
+        self._time_offset = 0
+        self._max_height = 0
+        self._wants_headers = False
+        self._trailing_bytes = 0
+        self._malformed = 0
+        self._unknown_commands = 0
+        self._bloom_refused = 0
+        self._handler_errors = 0
+        self._known = KnownInventory(config.max_known_inventory)
+        self._trickle = TrickleQueue(config.max_trickle_queue)
+        self._early_blocks: deque[InventoryVector] = deque(maxlen=config.max_trickle_queue)
+        self._pings = PingTracker()
+        timeout = config.stall_timeout
+        self._stall = None if timeout is None else StallDetector(timeout, config.stall_headers)
+
+    # -- for subclasses ------------------------------------------------------------------------
+
+    def message_received(self, message: Message) -> Any:
+        """A message has come, :class:`~txsoter.wire.Unknown` ones included; its listener has run.
+
+        For subclasses; what it returns is waited for, if it can be.
+        """
+
+    def peer_ready(self) -> None:
+        """Both veracks have crossed. For subclasses."""
+
+    def peer_closed(self, reason: CloseReason) -> None:
+        """The connection has ended. For subclasses."""
+
+    # -- the handshake -------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        clock, config = self._clock, self.config
+        ping_interval = config.ping_interval
+        if ping_interval is not None:
+            ping_interval *= 1 - config.random.random() / 10
+        self._ping_loop = Repeating(clock, ping_interval, self._ping, self._timer_failed)
+        self._trickle_loop = Repeating(clock, config.trickle_interval, self._trickle_out, self._timer_failed)
+        self._stall_loop = Repeating(clock, config.stall_interval, self._check_stall, self._timer_failed)
+        if not self.inbound:
+            self._say_version()
+
+    def _say_version(self) -> bool:
+        """Send our ``version``; False when it cannot be made, which ends the connection."""
+        config = self.config
+        try:
+            height = 0 if config.newest_block is None else config.newest_block()
+        except Exception:
+            self.log.failure("{peer}: newest_block failed", peer=self)
+            self._end(CloseCause.LOCAL_FAILURE, "newest_block failed")
+            return False
+        nonce = config.random.getrandbits(64)
+        version = Version(
+            protocol_version=config.protocol_version,
+            services=config.services,
+            timestamp=int(self._clock.seconds()),
+            addr_you=receiver_address(self._address, config.hides(ip_of(self._address))),
+            addr_me=NetAddress(config.services),
+            nonce=nonce,
+            user_agent=config.user_agent,
+            genesis_hash=config.network.genesis_hash,
+            last_block=height,
+            relay=not config.disable_relay_tx,
+        )
+        try:
+            frame = self._encode(version, Encoding.BASE)
+        except LocalError as error:
+            self.log.error("{peer}: {error}", peer=self, error=error)
+            self._end(CloseCause.LOCAL_FAILURE, str(error))
+            return False
+        self._nonce = nonce
+        LIVE_NONCES.add(nonce)
+        self._put(frame, version)
+        return True
+
+    def _version_received(self, version: Version) -> bool:
+        if self._remote is not None:
+            farewell = Reject(b"version", RejectCode.DUPLICATE, b"duplicate version message")
+            self._end(CloseCause.DUPLICATE_VERSION, farewell=farewell)
+            return False
+        config = self.config
+        own_nonces = () if config.allow_self_connections else LIVE_NONCES
+        refusal = check_version(version, config.network, config.user_agent_name, config.semantic_version, own_nonces)
+        if refusal is not None:
+            reason = refusal.detail.encode()
+            farewell_or_none = None if refusal.code is None else Reject(b"version", refusal.code, reason)
+            self._end(refusal.cause, sanitize(refusal.detail), farewell=farewell_or_none)
+            return False
+        self._remote = version
+        self._max_height = version.last_block
+        self._time_offset = version.timestamp - int(self._clock.seconds())
+        self.state = move(self.state, State.VERSION_KNOWN)
+        return True
+
+    def _version_heard(self, results: list[Any]) -> None:
+        """The ``on_version`` listener has had its say: go on, or refuse."""
+        refused = next((each for each in results if isinstance(each, Reject)), None)
+        if refused is not None:
+            self._end(CloseCause.REFUSED_BY_LISTENER, sanitize(refused.reason), farewell=refused)
+            return
+        remote = self._remote
+        assert remote is not None
+        refusal = check_protocol_version(remote)
+        if refusal is not None:
+            self._end(refusal.cause, refusal.detail)
+            return
+        self._pver = min(self.config.protocol_version, remote.protocol_version)
+        witness = Encoding.WITNESS if remote.services & Services.WITNESS else Encoding.BASE
+        self._inbox.negotiated(self._pver, witness)
+        if self.inbound and not self._say_version():
+            return
+        self._put(self._encode(VerAck(), Encoding.BASE), VerAck())
+        self._release_held()
+
+    def _verack_received(self, message: VerAck) -> bool:
+        if self.state is not State.VERSION_KNOWN:
+            self._end(CloseCause.DUPLICATE_VERACK)
+            return False
+        self.state = move(self.state, State.READY)
+        self._was_ready = True
+        self._negotiate_deadline.disarm()
+        self._ping_loop.start()
+        while self._early_blocks:
+            self._announce_block(self._early_blocks.popleft())
+        self._trickle_out()
+        assert self._remote is not None
+        agent = sanitize(self._remote.user_agent)
+        self.log.info("{peer}: ready, protocol version {pver}, {agent}", peer=self, pver=self._pver, agent=agent)
+        while self._ready_waiters:
+            self._ready_waiters.pop(0).callback(self)
+        self._call_unwaited("verack", self.peer_ready)
+        if self.config.listeners.on_ready is not None:
+            self._call_unwaited("verack", self.config.listeners.on_ready, self)
+        return True
+
+    # -- the other built-in parts --------------------------------------------------------------
+
+    def _ping_received(self, message: Ping) -> None:
+        if self._pver > UNANSWERED_PINGS and self.config.answer_pings:
+            self._send(message.response(), Encoding.BASE, None)
+
+    def _pong_received(self, message: Pong) -> None:
+        self._pings.received(message.nonce, self._clock.seconds())
+
+    def _sendheaders_received(self, message: Message) -> None:
+        self._wants_headers = True
+
+    def _reject_received(self, message: Reject) -> None:
+        self._last_reject = message
+
+    def _bloom_received(self, message: Message) -> bool:
+        if self.config.serves(Services.BLOOM):
+            return True
+        self._bloom_refused += 1
+        if self._pver >= BLOOM_BINDING:
+            self._end(CloseCause.BLOOM_DISABLED, command=message.command)
+        return False
+
+    def _unknown_received(self, message: Unknown) -> bool:
+        self._unknown_commands += 1
+        if self.config.strict:
+            self._refuse_malformed(CloseCause.UNKNOWN_COMMAND, "unknown command", message.command)
+            return False
+        return True
+
+    _BUILTINS: ClassVar[dict[str, Callable[[Any, Any], bool | None]]] = {
+        "version": _version_received,
+        "verack": _verack_received,
+        "ping": _ping_received,
+        "pong": _pong_received,
+        "sendheaders": _sendheaders_received,
+        "reject": _reject_received,
+        "filteradd": _bloom_received,
+        "filterclear": _bloom_received,
+        "filterload": _bloom_received,
+    }
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def find_route(self, command: bytes) -> Route:
+        """What this connection does with a command's 12 bytes."""
+        known = message_class(command)
+        name = command_text(command)
+        if known is None:
+            limit = Unknown.max_size()
+            return Route(name, None, limit, self._unknown_received, self._handlers("on_unknown", False))
+        builtin = self._BUILTINS.get(name)
+        return Route(
+            name,
+            known,
+            min(known.max_size(self._pver), PEER_LIMITS.get(name, known.max_size(self._pver))),
+            None if builtin is None else builtin.__get__(self),
+            self._handlers(listener_name(name), name == "block"),
+            self._version_heard if name == "version" else None,
+        )
+
+    def _handlers(self, name: str, with_payload: bool) -> tuple[Handler, ...]:
+        """What the application has hooked in for one message, in the order in which it is called."""
+        handlers: list[Handler] = []
+        listeners, peer = self.config.listeners, cast("SoterPeerProtocol", self)
+        on_read, listener = listeners.on_read, getattr(listeners, name)
+        if on_read is not None:
+            handlers.append(lambda message, payload: on_read(peer, HEADER_SIZE + len(payload), message, None))
+        if listener is not None:
+            if with_payload:
+                handlers.append(lambda message, payload: listener(self, message, payload))
+            else:
+                handlers.append(lambda message, payload: listener(self, message))
+        if type(self).message_received is not PeerConversation.message_received:
+            handlers.append(lambda message, payload: self.message_received(message))
+        return tuple(handlers)
+
+    def received(self, received: Received) -> bool:
+        """A message's turn has come: count it and do our own part. False keeps it from the listeners."""
+        route, message, payload, used = received
+        size = HEADER_SIZE + len(payload)
+        self._message_at = self._remote_clock.seconds()
+        command = route.command if route.message_class is not None else UNKNOWN_COMMANDS
+        traffic = self._received.get(command)
+        if traffic is None:
+            traffic = self._received[command] = Traffic()
+        traffic += size
+        self._trailing_bytes += len(payload) - used
+        self._last_reject = None
+        if self._logs_messages:
+            self._log_message("Received", "from", message, payload)
+        if self._stall is not None:
+            self._stall.received(command)
+        if self.state is State.NEGOTIATING and command != "version":
+            self._first_is_no_version(message)
+        elif route.builtin is None or route.builtin(message) is not False:
+            return not self.is_closing
+        self._observe_read(size, message, None)
+        return False
+
+    def _first_is_no_version(self, message: Message) -> None:
+        if isinstance(message, Reject):
+            # it is the remote's refusal of our version, and needs no refusal in return
+            rejected = sanitize(message.rejected, 12)
+            self._end(CloseCause.REJECTED, by=ClosedBy.REMOTE, command=rejected, reject=message)
+        elif isinstance(message, Unknown):
+            self._unknown_commands += 1
+            self._end(CloseCause.VERSION_EXPECTED, command=sanitize(message.command, 12))
+        else:
+            reason = b"a version message must precede all others"
+            farewell = Reject(message.command.encode(), RejectCode.MALFORMED, reason)
+            self._end(CloseCause.VERSION_EXPECTED, command=message.command, farewell=farewell)
+
+    def malformed(self, error: MalformedMessage) -> bool:
+        """A frame was malformed. True to go on behind it, which only regtest allows."""
+        self._malformed += 1
+        self._observe_read(error.size, None, error)
+        command = None if error.command is None else sanitize(error.command, 12)
+        if self.state is State.NEGOTIATING:
+            self.log.info("{peer}: malformed message: {error}", peer=self, error=sanitize(str(error)))
+            self._end(CloseCause.MALFORMED, sanitize(error.reason), command=command)
+            return False
+        return self._refuse_malformed(CloseCause.MALFORMED, error.reason, error.command)
+
+    def _refuse_malformed(self, cause: CloseCause, reason: str, command: str | None) -> bool:
+        name = None if command is None else sanitize(command, 12)
+        text = sanitize(reason if name is None else f"{name}: {reason}")
+        forgiven = self._forgives_malformed()
+        skipped = ", skipped" if forgiven else ""
+        self.log.info("{peer}: malformed message: {text}{skipped}", peer=self, text=text, skipped=skipped)
+        if not forgiven:
+            farewell = Reject(b"malformed", RejectCode.MALFORMED, text.encode())
+            self._end(cause, sanitize(reason), command=name, farewell=farewell)
+        return forgiven
+
+    def _forgives_malformed(self) -> bool:
+        """On regtest a test on the same machine may send rubbish, after the handshake."""
+        host, _ = host_and_port(self._address)
+        return self.state is State.READY and self.config.network.magic == REGTEST.magic and host in LOOPBACK_NAMES
+
+    def handler_failed(self, failure: Failure, command: str) -> None:
+        """A listener failed: that is its own fault, not the remote's."""
+        self._handler_errors += 1
+        self.log.failure("{peer}: the handler of {command} failed", failure, peer=self, command=command)
+        if self.config.close_on_handler_error:
+            self._end(CloseCause.HANDLER_FAILED, failure.getErrorMessage(), command=command)
+
+    def _call_unwaited(self, what: str, function: Callable[..., Any], *args: Any) -> None:
+        """Call into the application without holding anything up for it."""
+        try:
+            result = function(*args)
+        except Exception:
+            self.handler_failed(Failure(), what)
+            return
+        if iscoroutine(result):
+            result = Deferred.fromCoroutine(result)
+        if isinstance(result, Deferred):
+            result.addErrback(self.handler_failed, what)
+
+    def _observe_read(self, size: int, message: Message | None, error: TxsoterError | None) -> None:
+        on_read = self.config.listeners.on_read
+        if on_read is not None:
+            self._call_unwaited("on_read", on_read, self, size, message, error)
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def _observe_write(self, size: int, message: Message, error: LocalError | None) -> None:
+        on_write = self.config.listeners.on_write
+        if on_write is not None:
+            self._call_unwaited("on_write", on_write, self, size, message, error)
+
+    def _sent_message(self, message: Message) -> None:
+        if isinstance(message, Ping):
+            self._pings.sent(message.nonce, self._clock.seconds())
+        elif self._stall is not None:
+            self._stall.sent(message, self._remote_clock.seconds())
+            if self._stall.waiting and self.state is not State.CLOSING:
+                self._stall_loop.start()
+
+    def _trickle_out(self) -> None:
+        """Announce what waits, if the remote is ready for it."""
+        for batch in self._trickle.batches(self._known):
+            self._send(Inv(batch), Encoding.BASE, None)
+        self._trickle_loop.stop()
+
+    def _announce_block(self, vector: InventoryVector) -> None:
+        """Announce a block at once, or as soon as the remote is ready."""
+        if self.state is State.READY:
+            self._send(Inv([vector]), Encoding.BASE, None)
+        else:
+            self._early_blocks.append(vector)
+
+    def _ping(self) -> None:
+        self._send(Ping(self.config.random.getrandbits(64)), Encoding.BASE, None)
+
+    def _check_stall(self) -> None:
+        assert self._stall is not None
+        command = self._stall.expired(self._remote_clock.seconds())
+        if command is not None:
+            self._end(CloseCause.STALLED, command=command)
+        elif not self._stall.waiting:
+            self._stall_loop.stop()
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def _timer_failed(self, failure: Failure) -> None:
+        self.log.failure("{peer}: a timer failed", failure, peer=self)
+        self._end(CloseCause.LOCAL_FAILURE, f"a timer failed: {failure.getErrorMessage()}")
+
+    def _stop_timers(self) -> None:
+        super()._stop_timers()
+        for loop in (self._ping_loop, self._trickle_loop, self._stall_loop):
+            loop.stop()
+
+    def _ended(self, reason: CloseReason) -> None:
+        if self._nonce is not None:
+            LIVE_NONCES.discard(self._nonce)
+        self._trickle.clear()
+        self._early_blocks.clear()
+        self.log.info("{peer}: {reason}", peer=self, reason=reason)
+        factory = self.factory
+        if factory is not None:
+            self.factory = None
+            factory.forget(self)
+        self._call_unwaited("close", self.peer_closed, reason)
+        if self.config.listeners.on_closed is not None:
+            self._call_unwaited("close", self.config.listeners.on_closed, self, reason)

@@ -1,0 +1,283 @@
+"""Reading: frames to messages, and handlers one after the other."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from inspect import iscoroutine
+from typing import Any, NamedTuple, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from txsoter.errors import MalformedMessage
+from txsoter.peer.timers import RemoteClock
+from txsoter.wire import Encoding, FrameDecoder, Message, Unknown
+from txsoter.wire.framing import HEADER_SIZE
+
+__all__ = ["Handler", "Inbox", "Route"]
+
+Handler = Callable[[Message, bytes], Any]
+"""Called with a message and its payload; what it returns is waited for, if it can be."""
+
+
+class Route:
+    """What one connection does with one command: all of it in one place, found by a frame's first 16 bytes.
+
+    :param message_class: of the command; None for an unknown one.
+    :param limit: the largest payload taken, in bytes.
+    :param builtin: what the peer itself does; False from it keeps the message from the handlers.
+    :param handlers: what the application does, in order.
+    :param conclude: called after the handlers with what they returned, as far as that was not None.
+    """
+
+    __slots__ = ("builtin", "command", "conclude", "handlers", "limit", "message_class")
+
+    def __init__(
+        self,
+        command: str,
+        message_class: type[Message] | None,
+        limit: int,
+        builtin: Callable[[Any], bool | None] | None,
+        handlers: tuple[Handler, ...],
+        conclude: Callable[[list[Any]], object] | None = None,
+    ) -> None:
+        self.command = command
+        self.message_class = message_class
+        self.limit = limit
+        self.builtin = builtin
+        self.handlers = handlers
+        self.conclude = conclude
+
+
+class Received(NamedTuple):
+    """A message that was read.
+
+    :param used: how many bytes of the payload the message takes.
+    """
+
+    route: Route
+    message: Message
+    payload: bytes
+    used: int
+
+
+class Reader(Protocol):
+    """Whom an inbox reads for."""
+
+    def may_read(self) -> bool:
+        """Whether the next message may be handled now."""
+        ...
+
+    def may_look_ahead(self) -> bool:
+        """Whether messages may be read while a handler still runs."""
+        ...
+
+    def find_route(self, command: bytes) -> Route:
+        """The route of a command's 12 bytes."""
+        ...
+
+    def received(self, received: Received) -> bool:
+        """A message's turn has come; False keeps it from its handlers."""
+        ...
+
+    def looked_ahead(self, message: Message) -> None:
+        """A message has come whose turn has not."""
+        ...
+
+    def malformed(self, error: MalformedMessage) -> bool:
+        """A frame was malformed; True to go on behind it."""
+        ...
+
+    def handler_failed(self, failure: Failure, command: str) -> None:
+        """A handler raised, or what it returned failed."""
+        ...
+
+    def reading_changed(self) -> None:
+        """Whether more should be read may have changed."""
+        ...
+
+
+class Inbox:
+    """Takes what the transport reads, and gives messages their turns.
+
+    A handler that is not done yet holds up all messages behind it. Only while it waits for the answer to
+    a request of its own are messages read ahead, to find that answer: they still get their turns in order.
+
+    :ivar pver: the protocol version in use.
+    :ivar encoding: how the remote writes transactions.
+    """
+
+    __slots__ = (
+        "_ahead",
+        "_ahead_bytes",
+        "_blocked",
+        "_clock",
+        "_closed",
+        "_decoder",
+        "_lookahead_limit",
+        "_pumping",
+        "_reader",
+        "_waiting",
+        "encoding",
+        "pver",
+    )
+
+    def __init__(self, reader: Reader, magic: int, pver: int, clock: RemoteClock, lookahead_limit: int) -> None:
+        self._reader = reader
+        self._decoder: FrameDecoder[Route] = FrameDecoder(magic, reader.find_route)
+        self._clock = clock
+        self._lookahead_limit = lookahead_limit
+        self._ahead: deque[Received | MalformedMessage] = deque()
+        self._ahead_bytes = 0
+        # a malformed header was met while looking ahead: nothing more can be read before its turn
+        self._blocked = False
+        self._waiting = False
+        self._pumping = False
+        self._closed = False
+        self.pver = pver
+        self.encoding = Encoding.BASE
+
+    def negotiated(self, pver: int, encoding: Encoding) -> None:
+        """What holds from the next message on."""
+        self.pver = pver
+        self.encoding = encoding
+        # the routes carry limits of the version before
+        self._decoder.routes.clear()
+
+    def feed(self, data: bytes) -> None:
+        """Take what was read, and handle the messages that are whole."""
+        self._decoder.feed(data)
+        self.pump()
+
+    def close(self) -> None:
+        """Handle no more messages, and forget what waits."""
+        self._closed = True
+        self._decoder.clear()
+        self._decoder.routes.clear()
+        self._ahead.clear()
+        self._ahead_bytes = 0
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether reading on could lead to anything now."""
+        if self._closed:
+            return False
+        if self._waiting:
+            return self._may_look_ahead()
+        return self._reader.may_read()
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that were read and whose turn has not come."""
+        return self._decoder.buffered + self._ahead_bytes
+
+    def pump(self) -> None:
+        """Give messages their turns until none is whole, one has to be waited for, or there is reason to pause."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while not self._closed:
+                if self._waiting:
+                    if not (self._may_look_ahead() and self._look_ahead()):
+                        break
+                elif not self._reader.may_read() or not self._take_turn():
+                    break
+        finally:
+            self._pumping = False
+        self._reader.reading_changed()
+
+    def _read(self) -> Received | MalformedMessage | None:
+        try:
+            found = self._decoder.next_frame()
+            if found is None:
+                return None
+        except MalformedMessage as error:
+            return error
+        route, payload = found
+        if route.message_class is None:
+            return Received(route, Unknown(route.command, payload), payload, len(payload))
+        try:
+            message, used = route.message_class.from_payload(payload, self.pver, self.encoding)
+        except MalformedMessage as error:
+            error.size = HEADER_SIZE + len(payload)
+            return error
+        return Received(route, message, payload, used)
+
+    def _take_turn(self) -> bool:
+        """Handle one message; False when there is none."""
+        if self._ahead:
+            item: Received | MalformedMessage | None = self._ahead.popleft()
+            self._ahead_bytes -= len(item.payload) if isinstance(item, Received) else 0
+        else:
+            item = self._read()
+            if item is None:
+                return False
+            if isinstance(item, Received):
+                self._reader.looked_ahead(item.message)
+        if isinstance(item, MalformedMessage):
+            self._blocked = False
+            if self._reader.malformed(item) and item.in_header:
+                self._decoder.skip()
+        elif item is not None and self._reader.received(item):
+            route = item.route
+            if route.handlers or route.conclude is not None:
+                self._run(route, iter(route.handlers), item.message, item.payload, [])
+        return True
+
+    def _may_look_ahead(self) -> bool:
+        return not self._blocked and self._ahead_bytes <= self._lookahead_limit and self._reader.may_look_ahead()
+
+    def _look_ahead(self) -> bool:
+        """Read one message before its turn; False when there is none."""
+        item = self._read()
+        if item is None:
+            return False
+        self._ahead.append(item)
+        if isinstance(item, Received):
+            self._ahead_bytes += len(item.payload)
+            self._reader.looked_ahead(item.message)
+        else:
+            self._blocked = True
+        return True
+
+    def _run(
+        self, route: Route, handlers: Iterator[Handler], message: Message, payload: bytes, results: list[Any]
+    ) -> None:
+        """Run handlers until one has to be waited for."""
+        self._clock.stop()
+        for handler in handlers:
+            try:
+                result = handler(message, payload)
+            except Exception:
+                self._reader.handler_failed(Failure(), route.command)
+                continue
+            if result is None:
+                continue
+            if iscoroutine(result):
+                result = Deferred.fromCoroutine(result)
+            if not isinstance(result, Deferred):
+                results.append(result)
+                continue
+            before = len(results)
+            result.addErrback(self._reader.handler_failed, route.command)
+            result.addCallback(results.append)
+            if len(results) == before:
+                self._waiting = True
+                result.addCallback(lambda _: self._resume(route, handlers, message, payload, results))
+                return
+        self._clock.go_on()
+        if route.conclude is not None and not self._closed:
+            route.conclude(results)
+
+    def _resume(
+        self, route: Route, handlers: Iterator[Handler], message: Message, payload: bytes, results: list[Any]
+    ) -> None:
+        """The handler that was waited for is done."""
+        self._waiting = False
+        self._clock.go_on()
+        if self._closed:
+            return
+        self._run(route, handlers, message, payload, results)
+        self.pump()

@@ -1,0 +1,81 @@
+"""What the remote is known to have, and what waits to be announced to it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from txsoter.wire import InventoryVector
+
+__all__ = ["TRICKLE_BATCH", "KnownInventory", "TrickleQueue"]
+
+TRICKLE_BATCH = 1000
+"""The most vectors in one trickled ``inv``."""
+
+
+class KnownInventory:
+    """A most-recently-used set of vectors: type, hash and height together.
+
+    :param limit: how many are remembered; the least recently used go first.
+    """
+
+    __slots__ = ("_vectors", "limit")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._vectors: dict[InventoryVector, None] = {}
+
+    def add(self, vector: InventoryVector) -> None:
+        """Remember ``vector`` as the most recent."""
+        if self.limit <= 0:
+            return
+        vectors = self._vectors
+        vectors.pop(vector, None)
+        if len(vectors) >= self.limit:
+            del vectors[next(iter(vectors))]
+        vectors[vector] = None
+
+    def __contains__(self, vector: object) -> bool:
+        return vector in self._vectors
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+
+class TrickleQueue:
+    """Vectors that wait for the next trickle, in the order in which they came.
+
+    :param limit: how many may wait; past it the oldest go.
+    """
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self, limit: int) -> None:
+        # with each, whether it is announced although known
+        self._waiting: deque[tuple[InventoryVector, bool]] = deque(maxlen=limit)
+
+    def append(self, vector: InventoryVector, force: bool = False) -> None:
+        """Let ``vector`` wait; ``force`` announces it although the remote is known to have it."""
+        self._waiting.append((vector, force))
+
+    def batches(self, known: KnownInventory) -> Iterator[list[InventoryVector]]:
+        """Empty the queue into lists of at most 1000, without what became known; marks all as known."""
+        batch: list[InventoryVector] = []
+        while self._waiting:
+            vector, force = self._waiting.popleft()
+            if vector in known and not force:
+                continue
+            known.add(vector)
+            batch.append(vector)
+            if len(batch) == TRICKLE_BATCH:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._waiting.clear()
+
+    def __len__(self) -> int:
+        return len(self._waiting)

@@ -1,0 +1,196 @@
+"""The send queue: order, limits, back-pressure, and who is told when."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from txsoter.wire import Message
+
+__all__ = ["PIECE", "Outbox", "fail_quietly"]
+
+PIECE = 64 * 1024
+"""The most bytes handed to the transport at a time; each piece taken is progress."""
+
+
+class Writer(Protocol):
+    """Where the bytes go."""
+
+    def write(self, data: bytes) -> object:
+        """Take ``data``, and call ``pauseProducing`` when that was enough."""
+        ...
+
+
+class _Entry:
+    """A frame that waits, and whom to tell."""
+
+    __slots__ = ("done", "frame", "message")
+
+    def __init__(self, frame: bytes, message: Message, done: Deferred[None] | None) -> None:
+        self.frame = frame
+        self.message = message
+        self.done = done
+
+    def fire(self) -> None:
+        if self.done is not None:
+            done, self.done = self.done, None
+            done.callback(None)
+
+
+def fail_quietly(deferred: Deferred[None], failure: Failure) -> None:
+    """Fail ``deferred``; if nobody has asked for its result, that is not an error to log.
+
+    Most callers of ``send()`` do not look at what it returns, and the end of a connection is told to
+    them once, by its own means.
+    """
+    watched = bool(deferred.callbacks)
+    deferred.errback(failure)
+    info = deferred._debugInfo
+    if not watched and info is not None:
+        info.failResult = None
+
+
+@implementer(IPushProducer)
+class Outbox:
+    """Frames on their way to the transport, which it serves as a streaming producer.
+
+    :param now: gives the time in seconds.
+    :param handed: called with the message and the size of each frame, once its last byte is with the
+        transport.
+    :ivar waiting: bytes that are not with the transport yet.
+    :ivar last_progress: when the transport last took something, or had nothing to take.
+    :ivar paused: whether the transport has had enough.
+    """
+
+    __slots__ = (
+        "_corks",
+        "_flushing",
+        "_handed",
+        "_now",
+        "_offset",
+        "_on_change",
+        "_queue",
+        "_told",
+        "_writer",
+        "last_progress",
+        "paused",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        writer: Writer,
+        now: Callable[[], float],
+        handed: Callable[[Message, int], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._writer = writer
+        self._now = now
+        self._handed = handed
+        self._on_change = on_change
+        self._queue: deque[_Entry] = deque()
+        self._offset = 0
+        self._told: list[_Entry] = []
+        self._corks = 0
+        self._flushing = False
+        self.waiting = 0
+        self.paused = False
+        self.last_progress = now()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def put(self, frame: bytes, message: Message, done: Deferred[None] | None = None) -> None:
+        """Queue a frame, and write what the transport takes.
+
+        :param done: fires once the frame is with the transport, and the transport would take more.
+        """
+        if not self.waiting and not self.paused:
+            self.last_progress = self._now()
+        self._queue.append(_Entry(frame, message, done))
+        self.waiting += len(frame)
+        if not self._corks or self.waiting >= PIECE:
+            self.flush()
+
+    def cork(self) -> None:
+        """Hold writes back until :meth:`uncork`, so that what one turn queues goes out at once."""
+        self._corks += 1
+
+    def uncork(self) -> None:
+        """Write what was held back."""
+        self._corks -= 1
+        if not self._corks and self._queue:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand the transport pieces until it has had enough or nothing is left."""
+        if self._flushing:
+            return
+        self._flushing = True
+        try:
+            while self._queue and not self.paused:
+                self._write_piece()
+                if not self.paused:
+                    self._tell()
+        finally:
+            self._flushing = False
+
+    def _write_piece(self) -> None:
+        """Write up to :data:`PIECE` bytes: several frames, or a part of one."""
+        queue, parts, room, offset = self._queue, [], PIECE, self._offset
+        whole: list[_Entry] = []
+        while queue and room:
+            frame = queue[0].frame
+            part = frame[offset : offset + room] if offset or len(frame) > room else frame
+            parts.append(part)
+            room -= len(part)
+            offset += len(part)
+            if offset < len(frame):
+                break
+            whole.append(queue.popleft())
+            offset = 0
+        self._offset = offset
+        self.waiting -= PIECE - room
+        self._told.extend(whole)
+        self.last_progress = self._now()
+        self._writer.write(b"".join(parts))
+        for entry in whole:
+            self._handed(entry.message, len(entry.frame))
+
+    def _tell(self) -> None:
+        told, self._told = self._told, []
+        for entry in told:
+            entry.fire()
+
+    def pauseProducing(self) -> None:
+        """The transport has had enough."""
+        self.paused = True
+        self._on_change()
+
+    def resumeProducing(self) -> None:
+        """The transport would take more."""
+        self.paused = False
+        self.last_progress = self._now()
+        self._tell()
+        self.flush()
+        self._on_change()
+
+    def stopProducing(self) -> None:
+        """The transport is gone; the protocol is told of that by other means."""
+
+    def drop(self, failure: Failure) -> None:
+        """Forget what waits, and tell everybody why."""
+        entries = [*self._told, *self._queue]
+        self._told.clear()
+        self._queue.clear()
+        self.waiting = self._offset = 0
+        for entry in entries:
+            if entry.done is not None:
+                done, entry.done = entry.done, None
+                fail_quietly(done, failure)

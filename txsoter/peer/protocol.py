@@ -1,0 +1,292 @@
+"""``SoterPeerProtocol``: a remote peer, and all that an application can do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from twisted.internet.defer import Deferred, fail, succeed
+
+from txsoter.errors import IllegalTransition, RequestClosed
+from txsoter.peer.conversation import PeerConversation
+from txsoter.peer.handshake import State
+from txsoter.peer.stats import PeerStats
+from txsoter.peer.verbs import LastAsked, address_caches, pick_addresses
+from txsoter.wire import (
+    ZERO_HASH,
+    Addr,
+    AddrCache,
+    Encoding,
+    GetBlocks,
+    GetHeaders,
+    Hash,
+    InventoryVector,
+    Message,
+    NetAddress,
+    Reject,
+    Services,
+)
+
+if TYPE_CHECKING:
+    from txsoter.peer.config import PeerConfig
+
+__all__ = ["SoterPeerProtocol"]
+
+A = TypeVar("A", bound=Message)
+
+_CONFIGURED: Any = object()
+
+
+class SoterPeerProtocol(PeerConversation):
+    """A remote peer of the soter network.
+
+    Made by :class:`~txsoter.SoterClientFactory` and :class:`~txsoter.SoterServerFactory`, or subclassed: override
+    ``message_received``, ``peer_ready`` and ``peer_closed``. All its public methods may be called from any
+    thread; from another than the reactor's they return a Deferred, whose callbacks run in the reactor's.
+
+    :param config: how it behaves; may serve other peers too.
+    :param inbound: whether the remote dialled us.
+    """
+
+    def __init__(self, config: PeerConfig, inbound: bool = False) -> None:
+        super().__init__(config, inbound)
+        self._last_announced_block: Hash | None = None
+        # a repeated getblocks without a stop asks for more, and is not dropped
+        self._asked_blocks = LastAsked(zero_repeats=False)
+        self._asked_headers = LastAsked(zero_repeats=True)
+
+    # -- messages ------------------------------------------------------------------------------
+
+    def send(self, message: Message, encoding: Encoding = Encoding.BASE) -> Deferred[None]:
+        """Send a message, in its turn; before the handshake is over it waits for that.
+
+        :param encoding: how transactions in it are written.
+        :return: fires when the message is with the transport and the transport would take more; fails
+            with :exc:`~txsoter.errors.SendQueueFull`, or with
+            :exc:`~txsoter.errors.ConnectionClosed` when the connection ends first.
+        :raises txsoter.errors.LocalError: when the message cannot be encoded; nothing is sent then.
+        """
+        frame = self._encode(message, encoding)
+        if get_ident() != self._thread:
+            sent: Deferred[None] = self._cross(self._send_frame, frame, message, encoding)
+            return sent
+        return self._send_frame(frame, message, encoding)
+
+    def _send_frame(self, frame: bytes, message: Message, encoding: Encoding) -> Deferred[None]:
+        done: Deferred[None] = Deferred()
+        self._queue(frame, message, encoding, done)
+        return done
+
+    def request(
+        self,
+        message: Message,
+        expected_type: type[A],
+        timeout: float | None = _CONFIGURED,
+        matching: Callable[[A], object] | None = None,
+        encoding: Encoding = Encoding.BASE,
+    ) -> Deferred[A]:
+        """Send a message, and wait for its answer.
+
+        The answer to ``getdata`` is known by its hash, a pong by its nonce, any other by its kind alone:
+        the first such message goes to the request that has waited longest. May be awaited inside a listener.
+
+        :param expected_type: the answer's class.
+        :param timeout: seconds; None to wait as long as the connection lasts; by default ``request_timeout``.
+        :param matching: says of a message of that class whether it is the answer.
+        :return: fires with the answer, or fails with a :exc:`~txsoter.errors.RequestFailed`: timed out, not
+            found, rejected with the remote's reason, closed with why. Cancel it to give up.
+        :raises txsoter.errors.LocalError: when the message cannot be encoded, or there is no connection yet.
+        """
+        if get_ident() != self._thread:
+            crossed: Deferred[A] = self._cross(self.request, message, expected_type, timeout, matching, encoding)
+            return crossed
+        if self.state is State.CONNECTING:
+            raise IllegalTransition("a peer that is not connected yet cannot be asked: wait for when_ready()")
+        frame = self._encode(message, encoding)
+        if self.is_closing:
+            assert self._reason is not None
+            return fail(RequestClosed(message.command, self._reason))
+        if timeout is _CONFIGURED:
+            timeout = self.config.request_timeout
+        answer = self._requests.add(message, expected_type, timeout, matching)
+        sent: Deferred[None] = Deferred()
+        sent.addErrback(self._requests.give_up, answer)
+        self._queue(frame, message, encoding, sent)
+        # a listener may be what asks, and the answer may have come already
+        self._inbox.pump()
+        return answer
+
+    # -- inventory -----------------------------------------------------------------------------
+
+    def queue_inventory(self, vector: InventoryVector, force: bool = False) -> None:
+        """Announce something, unless the remote is known to have it.
+
+        Blocks are announced at once, and not marked as known by that; all else waits for the next trickle.
+        Before the remote is ready they are kept and sent once it is; when not connected they are dropped.
+
+        :param force: announce it although known; the remote may have forgotten.
+        """
+        if get_ident() != self._thread:
+            self._cross(self.queue_inventory, vector, force)
+            return
+        if self.state is State.CONNECTING or self.is_closing or (vector in self._known and not force):
+            return
+        vector = InventoryVector(*vector)
+        if vector.is_block:
+            self._announce_block(vector)
+            return
+        self._trickle.append(vector, force)
+        if self.state is State.READY:
+            if self.config.trickle_interval is None:
+                self._trickle_out()
+            else:
+                self._trickle_loop.start()
+
+    def add_known_inventory(self, vector: InventoryVector) -> None:
+        """Note that the remote has something, so that it is not announced to it.
+
+        What it announces is not noted by itself: call this for what the remote offers and sends.
+        """
+        if get_ident() != self._thread:
+            self._cross(self.add_known_inventory, vector)
+            return
+        self._known.add(InventoryVector(*vector))
+
+    def update_height(self, height: int) -> None:
+        """Note that the remote has a block of that height, for ``stats().max_height``, which only grows."""
+        self._max_height = max(self._max_height, height)
+
+    def update_announced_block(self, block_hash: Hash) -> None:
+        """Note the block that the remote announced last, for ``stats().last_announced_block``."""
+        self._last_announced_block = block_hash
+
+    # -- pushing -------------------------------------------------------------------------------
+
+    def push_addresses(self, addresses: Sequence[NetAddress]) -> Sequence[NetAddress]:
+        """Send an ``addr``: nothing for no addresses, a random 1000 of more than that.
+
+        :return: those sent.
+        """
+        if get_ident() != self._thread:
+            crossed: Sequence[NetAddress] = self._cross(self.push_addresses, addresses)
+            return crossed
+        picked = pick_addresses(addresses, self.config.random)
+        if picked:
+            self._send(Addr(picked), Encoding.BASE, None)
+        return picked
+
+    def push_address_cache(
+        self, inbound: Iterable[NetAddress], outbound: Iterable[NetAddress], known: Iterable[NetAddress]
+    ) -> Sequence[AddrCache]:
+        """Send as many ``addrcache`` as it takes, outbound addresses first; none when there are no addresses.
+
+        :return: the messages sent.
+        """
+        if get_ident() != self._thread:
+            crossed: Sequence[AddrCache] = self._cross(self.push_address_cache, inbound, outbound, known)
+            return crossed
+        caches = address_caches(inbound, outbound, known)
+        for cache in caches:
+            self._send(cache, Encoding.BASE, None)
+        return caches
+
+    def push_get_blocks(self, height: int | None = None, stop: Hash = ZERO_HASH) -> Deferred[None]:
+        """Ask for the blocks above ``height``; a repeat of the last call is dropped, unless ``stop`` is zero.
+
+        :return: as :meth:`send`; has fired already when the call was dropped.
+        """
+        if get_ident() != self._thread:
+            crossed: Deferred[None] = self._cross(self.push_get_blocks, height, stop)
+            return crossed
+        if self._asked_blocks.repeats(height, stop):
+            return succeed(None)
+        return self.send(GetBlocks(self.config.protocol_version, height, stop))
+
+    def push_get_headers(self, height: int | None = None, stop: Hash = ZERO_HASH) -> Deferred[None]:
+        """Ask for the headers above ``height``; a repeat of the last call is dropped.
+
+        :return: as :meth:`send`; has fired already when the call was dropped.
+        """
+        if get_ident() != self._thread:
+            crossed: Deferred[None] = self._cross(self.push_get_headers, height, stop)
+            return crossed
+        if self._asked_headers.repeats(height, stop):
+            return succeed(None)
+        return self.send(GetHeaders(self.config.protocol_version, height, stop))
+
+    def push_reject(self, command: str, code: int, reason: str, hash: Hash | None = None) -> Deferred[None]:
+        """Send a ``reject``; nothing to a remote too old to know it.
+
+        :param command: of the message refused.
+        :param code: see :class:`~txsoter.wire.RejectCode`.
+        :param hash: of the block or transaction refused; needed for these two, and for no other.
+        :return: as :meth:`send`; has fired already when nothing is sent.
+        """
+        if get_ident() != self._thread:
+            crossed: Deferred[None] = self._cross(self.push_reject, command, code, reason, hash)
+            return crossed
+        if self._pver < Reject.since:
+            return succeed(None)
+        if hash is None and command in ("block", "tx"):
+            self.log.warn("{peer}: a reject of {command} should name its hash", peer=self, command=command)
+        return self.send(Reject(command.encode(), code, reason.encode(), hash or ZERO_HASH))
+
+    # -- waiting -------------------------------------------------------------------------------
+
+    def when_ready(self) -> Deferred[SoterPeerProtocol]:
+        """Fires with this peer once both veracks have crossed; fails with the close reason otherwise.
+
+        Each call gets a Deferred of its own. The failure is a :exc:`~txsoter.errors.HandshakeFailed` when
+        the connection ended before, a :exc:`~txsoter.errors.ConnectionClosed` when it was ready once.
+        """
+        if get_ident() != self._thread:
+            crossed: Deferred[SoterPeerProtocol] = self._cross(self.when_ready)
+            return crossed
+        return self._when_ready(self)
+
+    # -- looking -------------------------------------------------------------------------------
+
+    def stats(self) -> PeerStats:
+        """A frozen picture of the connection."""
+        remote, pings = self._remote, self._pings
+        outbox = None if self._connected_at is None else self._outbox
+        sent = {command: traffic.copy() for command, traffic in list(self._sent.items())}
+        received = {command: traffic.copy() for command, traffic in list(self._received.items())}
+        return PeerStats(
+            id=self.id,
+            address=self.address,
+            inbound=self.inbound,
+            state=self.state.value,
+            services=0 if remote is None else remote.services,
+            user_agent=b"" if remote is None else remote.user_agent,
+            advertised_version=None if remote is None else remote.protocol_version,
+            negotiated_version=self._pver,
+            connected_at=self._connected_at,
+            last_send=self._last_send,
+            last_receive=self._last_receive,
+            bytes_sent=sum(traffic.bytes for traffic in sent.values()),
+            bytes_received=self._bytes_received,
+            messages_sent=sum(traffic.messages for traffic in sent.values()),
+            messages_received=sum(traffic.messages for traffic in received.values()),
+            sent=sent,
+            received=received,
+            starting_height=0 if remote is None else remote.last_block,
+            max_height=self._max_height,
+            last_announced_block=self._last_announced_block,
+            time_offset=self._time_offset,
+            relay=remote is None or remote.relay,
+            ping_nonce=pings.last_nonce,
+            ping_time=pings.last_time,
+            ping_micros=pings.last_micros,
+            wants_headers=self._wants_headers,
+            witness=remote is not None and bool(remote.services & Services.WITNESS),
+            known_inventory=len(self._known),
+            queue_length=0 if outbox is None else len(outbox),
+            queue_bytes=0 if outbox is None else outbox.waiting,
+            trailing_bytes=self._trailing_bytes,
+            malformed=self._malformed,
+            unknown_commands=self._unknown_commands,
+            bloom_refused=self._bloom_refused,
+            handler_errors=self._handler_errors,
+        )
