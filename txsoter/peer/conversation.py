@@ -325,7 +325,7 @@ class PeerConversation(PeerConnection):
 
     def _refuse_malformed(self, cause: CloseCause, reason: str, command: str | None) -> bool:
         name = None if command is None else sanitize(command, 12)
-        text = sanitize(reason if name is None else f"{name}: {reason}")
+        text = sanitize(f"{name}: {reason}" if name else reason)
         forgiven = self._forgives_malformed()
         skipped = ", skipped" if forgiven else ""
         self.log.info("{peer}: malformed message: {text}{skipped}", peer=self, text=text, skipped=skipped)
