@@ -12,6 +12,7 @@ what happened, and carry why.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -49,6 +50,16 @@ class LocalError(TxsoterError):
     """The caller's own mistake: nothing was sent, nothing has changed."""
 
 
+def _shown(value: object) -> str:
+    """``value`` in at most 80 characters, without spelling out what is cut away."""
+    if isinstance(value, (bytes, str)):
+        value = value[:80]
+    elif isinstance(value, Sequence) and len(value) > 20:
+        return f"{type(value).__name__} of {len(value)} entries"
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."
+
+
 class FieldError(LocalError, ValueError):
     """A value that its field cannot hold.
 
@@ -64,10 +75,7 @@ class FieldError(LocalError, ValueError):
         super().__init__(field, value, limit)
 
     def __str__(self) -> str:
-        shown = repr(self.value)
-        if len(shown) > 80:
-            shown = f"{shown[:77]}..."
-        return f"{self.field} = {shown}: must be {self.limit}"
+        return f"{self.field} = {_shown(self.value)}: must be {self.limit}"
 
     def within(self, outer: str) -> FieldError:
         """The same error, its path beginning at ``outer``."""

@@ -36,12 +36,12 @@ class Network:
     seeds: tuple[str, ...] = ()
 
     def __attrs_post_init__(self) -> None:
-        if not 0 <= self.magic < 1 << 32:
+        if not isinstance(self.magic, int) or not 0 <= self.magic < 1 << 32:
             raise FieldError("Network.magic", self.magic, "a whole number from 0 to 4294967295 (u32)")
-        if not 0 < self.default_port < 1 << 16:
+        if not isinstance(self.default_port, int) or not 0 < self.default_port < 1 << 16:
             raise FieldError("Network.default_port", self.default_port, "a whole number from 1 to 65535")
-        if len(self.genesis_hash) != 32:
-            raise FieldError("Network.genesis_hash", self.genesis_hash, "32 bytes in wire order")
+        if not isinstance(self.genesis_hash, Hash) or len(self.genesis_hash) != 32:
+            raise FieldError("Network.genesis_hash", self.genesis_hash, "a Hash: 32 bytes in wire order")
         if self.genesis_block is not None and self.genesis_block.hash != self.genesis_hash:
             raise FieldError("Network.genesis_hash", str(self.genesis_hash), f"its block's, {self.genesis_block.hash}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import ipaddress
 from collections.abc import Sequence
+from typing import Any
 
 from typing_extensions import Self
 
@@ -62,6 +63,9 @@ class NetAddress(tuple[int, bytes, int, int]):
         timestamp: int = 0,
     ) -> Self:
         return tuple.__new__(cls, (services, ip if isinstance(ip, bytes) else _pack_ip(ip), port, timestamp))
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return tuple(self)  # for pickle and copy: tuple's own would give the row as the first field
 
     services: int = column(0, "Service bits.")
     ip: bytes = column(1, "The 16 bytes of the address.")

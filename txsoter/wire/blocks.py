@@ -60,6 +60,9 @@ class BlockHeader(tuple[int, bytes, bytes, int, int, int]):
     ) -> Self:
         return tuple.__new__(cls, (version, prev, merkle_root, time, bits, nonce))
 
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return tuple(self)  # for pickle and copy: tuple's own would give the row as the first field
+
     version: int = column(0, "The block's version.")
     time: int = column(3, "When it was mined, seconds since 1970.")
     bits: int = column(4, "The target, in Bitcoin's compact form.")
@@ -101,6 +104,9 @@ class Parent(tuple[bytes, bytes]):
 
     def __new__(cls, hash: bytes, data: bytes = bytes(32)) -> Self:
         return tuple.__new__(cls, (hash, data))
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return tuple(self)  # for pickle and copy: tuple's own would give the row as the first field
 
     data: bytes = column(1, "32 bytes, zero on mined blocks.")
 
@@ -158,13 +164,16 @@ class _SubHeaderRows(Generic[R]):
 
 
 class _Transactions:
-    """A block's transactions in the base encoding; :class:`Block` itself sees to the other."""
+    """A block's transactions, in whichever encoding."""
 
-    def read(self, data: bytes, offset: int, pver: int) -> tuple[Sequence[Tx], int]:
-        return TransactionView.read(data, offset, MAX_BLOCK_TRANSACTIONS, Encoding.BASE)
+    def read(self, data: bytes, offset: int, pver: int, encoding: Encoding = Encoding.BASE) -> tuple[Sequence[Tx], int]:
+        return TransactionView.read(data, offset, MAX_BLOCK_TRANSACTIONS, encoding)
 
-    def write(self, value: Sequence[Tx], pver: int) -> bytes:
-        return write_transactions(value, MAX_BLOCK_TRANSACTIONS, Encoding.BASE)
+    def write(self, value: Sequence[Tx], pver: int, encoding: Encoding = Encoding.BASE) -> bytes:
+        return write_transactions(value, MAX_BLOCK_TRANSACTIONS, encoding)
+
+
+_TRANSACTIONS = _Transactions()
 
 
 def parents_commitment(parents: Iterable[bytes]) -> Hash:
@@ -193,7 +202,7 @@ class Block(Message):
     parents: Sequence[Parent] = field(_SubHeaderRows(_PARENT), default=())
     verification_version: int = field(I32, default=0)
     nonces: Sequence[int] = field(_SubHeaderRows(_NONCE), default=())
-    transactions: Sequence[Tx] = field(_Transactions(), default=())
+    transactions: Sequence[Tx] = field(_TRANSACTIONS, default=())
 
     @property
     def hash(self) -> Hash:
@@ -207,13 +216,13 @@ class Block(Message):
         for _, codec in cls._codecs[:-1]:
             value, offset = codec.read(data, offset, pver)
             values.append(value)
-        transactions, offset = TransactionView.read(data, offset, MAX_BLOCK_TRANSACTIONS, encoding)
+        transactions, offset = _TRANSACTIONS.read(data, offset, pver, encoding)
         values.append(transactions)
         return cls(*values), offset
 
     def write_payload(self, pver: int, encoding: Encoding) -> bytes:
         start = write_fields(self, self._codecs[:-1], pver)
-        return start + write_transactions(self.transactions, MAX_BLOCK_TRANSACTIONS, encoding)
+        return start + _TRANSACTIONS.write(self.transactions, pver, encoding)
 
     def verify(self) -> None:
         """Check that the header commits to the transactions and to the parents.

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Generic, Protocol, TypeVar
 
-from txsoter.errors import MalformedMessage, NeedMoreData
+from txsoter.errors import FieldError, MalformedMessage, NeedMoreData
 from txsoter.wire.message import (
     MAX_PAYLOAD,
     MAX_UNKNOWN_PAYLOAD,
@@ -151,7 +151,13 @@ def write_message(
 
     :raises LocalError: as :meth:`Message.to_payload`.
     """
-    return frame(magic, command_bytes(message.command), message.to_payload(pver, encoding))
+    payload = message.to_payload(pver, encoding)
+    try:
+        return frame(magic, command_bytes(message.command), payload)
+    except FieldError as error:
+        raise error.within(type(message).__name__) from None
+    except struct.error:
+        raise FieldError("magic", magic, "a u32") from None
 
 
 _SMALL_READ = 2048

@@ -25,7 +25,7 @@ class Hash(bytes):
             raw = bytes.fromhex(text)
         except (TypeError, ValueError):
             raw = b""
-        if len(raw) != 32:
+        if len(raw) != 32 or len(text) != 64:
             raise FieldError("Hash", text, "64 hexadecimal digits")
         return cls(raw[::-1])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from typing_extensions import Self
 
@@ -57,6 +58,9 @@ class InventoryVector(tuple[int, bytes, int]):
 
     def __new__(cls, type: int, hash: bytes, height: int = -1) -> Self:
         return tuple.__new__(cls, (type, hash, height))
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return tuple(self)  # for pickle and copy: tuple's own would give the row as the first field
 
     type: int = column(0, "What it points at.")
     height: int = column(2, "The block's height, or -1.")

@@ -126,6 +126,8 @@ class Message:
             payload = self.write_payload(pver, encoding)
         except FieldError as error:
             raise error.within(type(self).__name__) from None
+        except TypeError as error:
+            raise FieldError(type(self).__name__, self, f"made of what its fields hold ({error})") from None
         limit = self.max_send(pver)
         if len(payload) > limit:
             raise PayloadTooLarge(self.command, len(payload), limit, self.size_advice(len(payload) - limit))
@@ -245,9 +247,9 @@ def command_bytes(command: str) -> bytes:
     """
     try:
         raw = command.encode("latin-1")
-    except UnicodeEncodeError:
-        raw = b""
-    if len(raw) > 12 or len(raw) != len(command):
+    except (UnicodeEncodeError, AttributeError):
+        raw = bytes(13)
+    if len(raw) > 12:
         raise FieldError("command", command, "at most 12 characters, none past U+00FF")
     return raw.ljust(12, b"\0")
 

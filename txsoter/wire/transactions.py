@@ -311,6 +311,10 @@ class TransactionView(Sequence[Tx]):
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are tuples: they hold no payload."""
+        return tuple, (tuple(self),)
+
     def __repr__(self) -> str:
         return f"<{len(self)} transactions of {self._bounds[-1] - self._bounds[0]} bytes>"
 

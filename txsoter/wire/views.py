@@ -178,6 +178,10 @@ class RowView(Sequence[R]):
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are tuples: they hold no payload."""
+        return tuple, (tuple(self),)
+
     def __repr__(self) -> str:
         shown = [repr(row) for row in islice(self, 3)]
         if self._count > 3:

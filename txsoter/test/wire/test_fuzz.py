@@ -1,0 +1,246 @@
+"""Anything at all either parses or raises :exc:`MalformedMessage`; what parses survives a round trip."""
+
+from __future__ import annotations
+
+import struct
+from itertools import pairwise
+from unittest import TestCase
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from txsoter.errors import LocalError, MalformedMessage, NeedMoreData
+from txsoter.test import vectors
+from txsoter.test.wire import MAGIC, NEWEST, changed, digest, frame
+from txsoter.wire import (
+    Block,
+    Encoding,
+    FrameDecoder,
+    Message,
+    Tx,
+    Version,
+    messages,
+    read_message,
+    write_message,
+)
+from txsoter.wire.framing import command_limit
+
+COMMANDS = sorted(messages())
+PVERS = (208, 209, 31401, 31402, 60000, 60001, 60002, 70000, 70001, 70002, 70012, 70013)
+
+commands = st.sampled_from(COMMANDS)
+pvers = st.sampled_from(PVERS)
+encodings = st.sampled_from(Encoding)
+
+
+def deterministic(examples: int) -> settings:
+    """The same examples on every run, and no database of them."""
+    return settings(
+        derandomize=True, database=None, deadline=None, max_examples=examples, suppress_health_check=list(HealthCheck)
+    )
+
+
+def can_survive(message: Message, pver: int, encoding: Encoding) -> Message | None:
+    """What ``message`` is after a round trip, where WIRE.md lets that be another than itself; None for no message."""
+    if isinstance(message, Version) and pver < 70001:
+        return changed(message, relay=True)
+    if encoding is Encoding.WITNESS:
+        transactions = message.transactions if isinstance(message, Block) else [message]
+        # written without the marker, a count of no inputs reads as one
+        if any(isinstance(each, Tx) and not each.inputs for each in transactions):
+            return None
+    return message
+
+
+class PayloadTests(TestCase):
+    """Payloads in frames that are right."""
+
+    def check(self, command: str, payload: bytes, pver: int, encoding: Encoding) -> bool:
+        """Whether it parses; whatever parses is encoded, or refused by a LocalError, and decodes to an equal."""
+        raw = frame(command, payload)
+        try:
+            message, consumed = read_message(raw, MAGIC, pver, encoding)
+        except MalformedMessage as error:
+            self.assertEqual(error.command, command)
+            return False
+        self.assertEqual((message.command, consumed), (command, len(raw)))
+        repr(message)
+        try:
+            written = write_message(message, MAGIC, pver, encoding)
+        except LocalError:
+            return True
+        if not isinstance(message, Version):  # whose fields may be absent, and are written all the same
+            self.assertLessEqual(len(written), len(raw))
+        expected = can_survive(message, pver, encoding)
+        if expected is not None:
+            again, _ = read_message(written, MAGIC, pver, encoding)
+            self.assertEqual(again, expected)
+            self.assertEqual(write_message(again, MAGIC, pver, encoding), written)
+        return True
+
+    @deterministic(2500)
+    @given(command=commands, payload=st.binary(max_size=300), pver=pvers, encoding=encodings)
+    @example(command="tx", payload=bytes(4) + b"\0\1\0\0" + bytes(4), pver=NEWEST, encoding=Encoding.WITNESS)
+    def test_random_bytes(self, command: str, payload: bytes, pver: int, encoding: Encoding) -> None:
+        self.check(command, payload, pver, encoding)
+
+    @deterministic(1000)
+    @given(command=commands, payload=st.binary(max_size=60), pver=pvers, encoding=encodings)
+    def test_mostly_zeros(self, command: str, payload: bytes, pver: int, encoding: Encoding) -> None:
+        """Zeros are empty lists and empty strings: behind them the parsers get far."""
+        self.check(command, bytes(100) + payload + bytes(100), pver, encoding)
+
+    @deterministic(2500)
+    @given(data=st.data())
+    def test_mutated_vectors(self, data: st.DataObject) -> None:
+        """Bytes changed, cut out, doubled and put in, behind a checksum that is right."""
+        row = data.draw(st.sampled_from(vectors.valid()))
+        payload = mutated(data, row["raw"][24:])
+        pver = data.draw(st.sampled_from((row["pver"], *PVERS)))
+        self.check(row["cmd"], payload, pver, data.draw(encodings))
+
+    @deterministic(500)
+    @given(data=st.data())
+    def test_vectors_of_other_commands(self, data: st.DataObject) -> None:
+        row = data.draw(st.sampled_from(vectors.valid()))
+        self.check(data.draw(commands), row["raw"][24:], row["pver"], row["enc"])
+
+    def test_check_sees_both_sides(self) -> None:
+        """A whole payload of each command parses, and one cut short does not, unless the message is empty."""
+        parsed, refused = set(), set()
+        for row in vectors.valid():
+            payload = row["raw"][24:]
+            if self.check(row["cmd"], payload, row["pver"], row["enc"]):
+                parsed.add(row["cmd"])
+            if payload and not self.check(row["cmd"], payload[:-1], row["pver"], row["enc"]):
+                refused.add(row["cmd"])
+        self.assertEqual(parsed, set(COMMANDS))
+        empty = {command for command, cls in messages().items() if cls.max_size() == 0}
+        self.assertEqual(refused, set(COMMANDS) - empty)
+
+
+def mutated(data: st.DataObject, payload: bytes) -> bytes:
+    """``payload`` with one to three damages."""
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(payload)))
+        size = data.draw(st.integers(0, 9))
+        piece = data.draw(
+            st.sampled_from((b"", b"\xff" * 9, b"\xfd\xff\xff", b"\xfe\0\0\0\x80", b"\xfd\0\0", bytes(4), payload[at:]))
+            | st.binary(max_size=9)
+        )
+        payload = payload[:at] + piece + payload[at + size :]
+    return payload
+
+
+class Limit:
+    """A route that knows its command's limit."""
+
+    def __init__(self, command: bytes) -> None:
+        self.command = command
+        self.limit = command_limit(command, NEWEST)
+
+
+Events = list[tuple[bytes, bytes]]
+
+
+def until_malformed(chunks: list[bytes]) -> tuple[Events, bool]:
+    """All frames up to the first that is malformed, and whether there is one."""
+    decoder, found = FrameDecoder(MAGIC, Limit), Events()
+    for chunk in chunks:
+        decoder.feed(chunk)
+        try:
+            while (taken := decoder.next_frame()) is not None:
+                found.append((taken[0].command, taken[1]))
+        except MalformedMessage:
+            return found, True
+    return found, False
+
+
+def going_on(chunks: list[bytes]) -> tuple[Events, int]:
+    """All frames but the malformed ones, and how many of those there are."""
+    decoder, found, bad = FrameDecoder(MAGIC, Limit), Events(), 0
+    for chunk in chunks:
+        decoder.feed(chunk)
+        more = True
+        while more:
+            try:
+                taken = decoder.next_frame()
+            except MalformedMessage as error:
+                bad += 1
+                if error.in_header:
+                    decoder.skip()
+            else:
+                more = taken is not None
+                if taken is not None:
+                    found.append((taken[0].command, taken[1]))
+    return found, bad
+
+
+def split(data: bytes, cuts: list[int]) -> list[bytes]:
+    """``data`` cut at each of ``cuts``, in thousandths of its length."""
+    places = [0, *sorted(len(data) * cut // 1000 for cut in cuts), len(data)]
+    return [data[start:end] for start, end in pairwise(places)]
+
+
+SMALL = [
+    frame(row["cmd"], row["raw"][24:]) for row in vectors.valid() if len(row["raw"]) < 300 and row["pver"] == NEWEST
+]
+
+pieces = st.one_of(
+    st.sampled_from(SMALL),
+    st.sampled_from(SMALL).map(lambda raw: raw[:-1] + bytes((raw[-1] ^ 1,))),
+    st.binary(max_size=40),
+    st.builds(frame, st.binary(min_size=12, max_size=12), st.binary(max_size=40)),
+    st.builds(
+        lambda length, payload: struct.pack("<I12sI", MAGIC, b"ping", length) + digest(payload)[:4] + payload,
+        st.integers(0, 1 << 32 - 1),
+        st.binary(max_size=40),
+    ),
+)
+streams = st.lists(pieces, max_size=6).map(b"".join)
+cuts = st.lists(st.integers(0, 1000), max_size=12)
+
+
+class StreamTests(TestCase):
+    """The incremental decoder."""
+
+    @deterministic(800)
+    @given(stream=streams, cuts=cuts)
+    def test_any_stream_gives_frames_or_malformed(self, stream: bytes, cuts: list[int]) -> None:
+        """Nothing else is raised, also by a caller who goes on behind what is malformed."""
+        going_on(split(stream, cuts))
+
+    @deterministic(800)
+    @given(stream=streams, cuts=cuts)
+    def test_split_anywhere_gives_the_same(self, stream: bytes, cuts: list[int]) -> None:
+        self.assertEqual(until_malformed(split(stream, cuts)), until_malformed([stream]))
+
+    @deterministic(500)
+    @given(
+        raws=st.lists(st.sampled_from(SMALL) | st.just(b"bad length") | st.just(b"bad checksum"), max_size=8), cuts=cuts
+    )
+    def test_malformed_frames_cost_no_others(self, raws: list[bytes], cuts: list[int]) -> None:
+        """The frames around them come out, wherever the stream is cut."""
+        bad = {
+            b"bad length": struct.pack("<I12sI4s", MAGIC, b"ping", 700, b"sum!") + bytes(700),
+            b"bad checksum": struct.pack("<I12sI4s", MAGIC, b"ping", 8, b"sum!") + bytes(8),
+        }
+        stream = b"".join(bad.get(raw, raw) for raw in raws)
+        expected = [(raw[4:16], raw[24:]) for raw in raws if raw not in bad]
+        found = going_on(split(stream, cuts))
+        self.assertEqual(found, (expected, len(raws) - len(expected)))
+
+    @deterministic(500)
+    @given(stream=streams)
+    def test_agrees_with_read_message(self, stream: bytes) -> None:
+        """Frame by frame, until one is malformed or not whole."""
+        found, at = Events(), 0
+        try:
+            while True:
+                _, consumed = read_message(stream[at:], MAGIC)
+                found.append((stream[at + 4 : at + 16], stream[at + 24 : at + consumed]))
+                at += consumed
+        except NeedMoreData:
+            self.assertEqual(until_malformed([stream]), (found, False))
+        except MalformedMessage:
+            self.assertEqual(until_malformed([stream])[0][: len(found)], found)
