@@ -169,8 +169,8 @@ class _Transactions:
     def read(self, data: bytes, offset: int, pver: int, encoding: Encoding = Encoding.BASE) -> tuple[Sequence[Tx], int]:
         return TransactionView.read(data, offset, MAX_BLOCK_TRANSACTIONS, encoding)
 
-    def write(self, value: Sequence[Tx], pver: int, encoding: Encoding = Encoding.BASE) -> bytes:
-        return write_transactions(value, MAX_BLOCK_TRANSACTIONS, encoding)
+    def write(self, value: Sequence[Tx], pver: int) -> bytes:
+        return write_transactions(value, MAX_BLOCK_TRANSACTIONS, Encoding.BASE)
 
 
 _TRANSACTIONS = _Transactions()
@@ -222,7 +222,7 @@ class Block(Message):
 
     def write_payload(self, pver: int, encoding: Encoding) -> bytes:
         start = write_fields(self, self._codecs[:-1], pver)
-        return start + _TRANSACTIONS.write(self.transactions, pver, encoding)
+        return write_transactions(self.transactions, MAX_BLOCK_TRANSACTIONS, encoding, start)
 
     def verify(self) -> None:
         """Check that the header commits to the transactions and to the parents.

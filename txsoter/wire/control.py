@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import enum
+import struct
 
 from typing_extensions import Self
 
@@ -22,6 +23,9 @@ NONCES = 60001
 
 RELAY_FLAG = 70001
 """The first protocol version whose ``version`` is written with the relay flag."""
+
+
+_NONCE = struct.Struct("<Q")
 
 
 @message("version", max_size=376, max_send=lambda pver: 358 if pver >= TIMESTAMPS else 350)
@@ -95,7 +99,7 @@ class Ping(Message):
     def read_payload(cls, data: bytes, pver: int, encoding: Encoding) -> tuple[Self, int]:
         if pver < NONCES:
             return cls(), 0
-        return cls(int.from_bytes(data[:8], "little")), 8
+        return cls(*_NONCE.unpack_from(data)), 8
 
     def write_payload(self, pver: int, encoding: Encoding) -> bytes:
         return Message.write_payload(self, pver, encoding) if pver >= NONCES else b""

@@ -13,6 +13,7 @@ from typing import Generic, Protocol, TypeVar
 
 from txsoter.errors import FieldError, MalformedMessage, NeedMoreData
 from txsoter.wire.message import (
+    CLASS_OF_COMMAND,
     MAX_PAYLOAD,
     MAX_UNKNOWN_PAYLOAD,
     PROTOCOL_VERSION,
@@ -29,8 +30,6 @@ __all__ = [
     "FrameDecoder",
     "Route",
     "checksum",
-    "command_limit",
-    "decode",
     "frame",
     "read_message",
     "write_message",
@@ -97,23 +96,6 @@ def _check_payload(command: bytes, payload: bytes, expected: bytes) -> None:
         raise error
 
 
-def command_limit(command: bytes, pver: int) -> int:
-    """The largest payload of a command's 12 bytes, at most 1 MiB for an unknown one."""
-    known = message_class(command)
-    return MAX_UNKNOWN_PAYLOAD if known is None else known.max_size(pver)
-
-
-def decode(command: bytes, payload: bytes, pver: int, encoding: Encoding) -> tuple[Message, int]:
-    """The message in a payload, :class:`Unknown` for an unknown command, and how many bytes of it were used.
-
-    :raises MalformedMessage: when it holds no such message.
-    """
-    known = message_class(command)
-    if known is None:
-        return Unknown(command_text(command), payload), len(payload)
-    return known.from_payload(payload, pver, encoding)
-
-
 def read_message(
     data: bytes, magic: int, pver: int = PROTOCOL_VERSION, encoding: Encoding = Encoding.BASE
 ) -> tuple[Message, int]:
@@ -132,16 +114,23 @@ def read_message(
         _check_magic(bytes(data[:4]), magic)
         raise NeedMoreData(HEADER_SIZE - len(data))
     found_magic, command, length, expected = _HEADER.unpack_from(data)
-    _check_length(length)
+    if length > MAX_PAYLOAD:
+        _check_length(length)
     if found_magic != magic:
         _check_magic(bytes(data[:4]), magic)
-    _check_limit(command, length, command_limit(command, pver))
+    known = CLASS_OF_COMMAND.get(command)
+    limit = MAX_UNKNOWN_PAYLOAD if known is None else known.max_size(pver)
+    if length > limit:
+        _check_limit(command, length, limit)
     end = HEADER_SIZE + length
     if len(data) < end:
         raise NeedMoreData(end - len(data))
     payload = bytes(data[HEADER_SIZE:end])
-    _check_payload(command, payload, expected)
-    return decode(command, payload, pver, encoding)[0], end
+    if sha256(sha256(payload).digest()).digest()[:4] != expected:
+        _check_payload(command, payload, expected)
+    if known is None:
+        return Unknown(command_text(command), payload), end
+    return known.from_payload(payload, pver, encoding)[0], end
 
 
 def write_message(

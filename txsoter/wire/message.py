@@ -28,6 +28,7 @@ T = TypeVar("T")
 M = TypeVar("M", bound="type[Message]")
 
 __all__ = [
+    "CLASS_OF_COMMAND",
     "MAX_PAYLOAD",
     "MAX_UNKNOWN_PAYLOAD",
     "PROTOCOL_VERSION",
@@ -193,7 +194,8 @@ def record(cls: C) -> C:
 
 
 _registry: dict[str, type[Message]] = {}
-_registry_by_bytes: dict[bytes, type[Message]] = {}
+CLASS_OF_COMMAND: dict[bytes, type[Message]] = {}
+"""The class of each command, by its 12 bytes."""
 
 
 @dataclass_transform(field_specifiers=(field,))
@@ -221,7 +223,7 @@ def register(cls: M, command: str, *, max_size: Limit, max_send: Limit | None = 
     cls._max_size = staticmethod(max_size) if callable(max_size) else max_size
     cls._max_send = cls._max_size if max_send is None else staticmethod(max_send) if callable(max_send) else max_send
     _registry[command] = cls
-    _registry_by_bytes[command_bytes(command)] = cls
+    CLASS_OF_COMMAND[command_bytes(command)] = cls
     return cls
 
 
@@ -232,7 +234,7 @@ def messages() -> dict[str, type[Message]]:
 
 def message_class(command: bytes) -> type[Message] | None:
     """The class of a command's 12 bytes; None unless they are one of the 31, padded with NULs."""
-    return _registry_by_bytes.get(command)
+    return CLASS_OF_COMMAND.get(command)
 
 
 def command_text(command: bytes) -> str:

@@ -8,67 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple, final, overload
+from typing import Any, final, overload
 
 from typing_extensions import Self
 
-from txsoter.errors import FieldError, MalformedMessage
-from txsoter.wire.codec import HASH, I32, I64, U32, ListOf, VarBytes, ends_early, read_count, read_varint, write_varint
+from txsoter.errors import FieldError
+from txsoter.wire.codec import read_count, write_varint
 from txsoter.wire.hashes import Hash, double_sha256
-from txsoter.wire.message import MAX_PAYLOAD, Encoding, Message, register
+from txsoter.wire.message import Encoding, Message, register
+from txsoter.wire.txcodec import (
+    TxIn,
+    TxOut,
+    parse_transaction,
+    scan_transactions,
+    witnesses_begin,
+    write_transaction,
+)
 
-__all__ = [
-    "MAX_TRANSACTION",
-    "TransactionView",
-    "Tx",
-    "TxIn",
-    "TxOut",
-    "scan_transactions",
-    "write_transactions",
-]
+__all__ = ["MAX_TRANSACTION", "TransactionView", "Tx", "TxIn", "TxOut", "write_transactions"]
 
 MAX_TRANSACTION = 4_000_000
 """The largest transaction, in bytes."""
-
-MAX_INPUTS = MAX_PAYLOAD // 41 + 1
-MAX_OUTPUTS = MAX_PAYLOAD // 9 + 1
-MAX_WITNESS_ITEMS = 500_000
-MAX_WITNESS_ITEM = 11_000
-
-_MARKER_AND_FLAG = b"\0\1"
-_SCRIPT = VarBytes(MAX_PAYLOAD)
-_WITNESS = ListOf(VarBytes(MAX_WITNESS_ITEM), MAX_WITNESS_ITEMS)
-
-
-class TxIn(NamedTuple):
-    """An input: the output it spends, and its right to.
-
-    :param previous_hash: id of the transaction it spends from.
-    :param previous_index: which of that one's outputs.
-    :param script: the signature script.
-    :param witness: the witness's items; not part of the transaction's id.
-    """
-
-    previous_hash: Hash
-    previous_index: int
-    script: bytes = b""
-    sequence: int = 0xFFFFFFFF
-    witness: tuple[bytes, ...] = ()
-
-
-class TxOut(NamedTuple):
-    """An output.
-
-    :param value: in nanoSoter.
-    :param script: the condition for spending it.
-    """
-
-    value: int
-    script: bytes = b""
-
-
-_INPUT_CODECS = (("previous_hash", HASH), ("previous_index", U32), ("script", _SCRIPT), ("sequence", U32))
-_OUTPUT_CODECS = (("value", I64), ("script", _SCRIPT))
 
 
 @final
@@ -164,16 +124,16 @@ class Tx(Message):
     def _encode(self, encoding: Encoding) -> bytes:
         raw = self._raw
         if raw is None:
-            return _write(*self._parsed(), encoding=encoding)
+            return write_transaction(*self._parsed(), encoding=encoding)
         if not self._marked or (encoding is Encoding.WITNESS and self.has_witness):
             return raw
-        return raw[:4] + raw[6 : _witnesses_begin(raw)] + raw[-4:]
+        return raw[:4] + raw[6 : witnesses_begin(raw)] + raw[-4:]
 
     def _parsed(self) -> tuple[int, tuple[TxIn, ...], tuple[TxOut, ...], int]:
         fields = self._fields
         if fields is None:
             assert self._raw is not None
-            fields = self._fields = _parse(self._raw, self._marked)
+            fields = self._fields = parse_transaction(self._raw, self._marked)
         return fields
 
     def __eq__(self, other: object) -> bool:
@@ -194,70 +154,6 @@ class Tx(Message):
 
 
 register(Tx, "tx", max_size=MAX_TRANSACTION)
-
-
-def scan_transactions(data: bytes, offset: int, count: int, encoding: Encoding) -> tuple[list[int], bool]:
-    """Walk over ``count`` transactions from ``offset`` without making objects of them.
-
-    :return: the offset behind each, and whether any is marked as carrying witnesses.
-    :raises MalformedMessage: for what is no transaction; ``IndexError`` or ``struct.error`` when
-        ``data`` ends inside one.
-
-    This is the one place that knows the structure's bounds: offsets only grow, so an index past
-    the end, and the last offset at the end, are all the checks there need to be.
-    """
-    witness = encoding is Encoding.WITNESS
-    any_marked = False
-    ends: list[int] = []
-    for _ in range(count):
-        offset += 4
-        inputs = data[offset]
-        marked = witness and inputs == 0
-        if marked:
-            any_marked = True
-            if data[offset + 1] != 1:
-                raise MalformedMessage(f"witness flag is {data[offset + 1]}, not 1")
-            offset += 2
-            inputs = data[offset]
-        offset += 1
-        if inputs > 0xFC:
-            inputs, offset = read_count(data, offset - 1, MAX_INPUTS, "inputs")
-        for _ in range(inputs):
-            offset += 36
-            size = data[offset]
-            if size > 0xFC:
-                size, offset = read_varint(data, offset)
-                offset += size + 4
-            else:
-                offset += size + 5
-        outputs = data[offset]
-        offset += 1
-        if outputs > 0xFC:
-            outputs, offset = read_count(data, offset - 1, MAX_OUTPUTS, "outputs")
-        for _ in range(outputs):
-            offset += 8
-            size = data[offset]
-            if size > 0xFC:
-                size, offset = read_varint(data, offset)
-                offset += size
-            else:
-                offset += size + 1
-        if marked:
-            offset = _scan_witnesses(data, offset, inputs)
-        offset += 4
-        ends.append(offset)
-    if offset > len(data):
-        raise ends_early()
-    return ends, any_marked
-
-
-def _scan_witnesses(data: bytes, offset: int, inputs: int) -> int:
-    for _ in range(inputs):
-        items, offset = read_count(data, offset, MAX_WITNESS_ITEMS, "witness items")
-        for _ in range(items):
-            size, offset = read_count(data, offset, MAX_WITNESS_ITEM, "bytes in a witness item")
-            offset += size
-    return offset
 
 
 class TransactionView(Sequence[Tx]):
@@ -281,11 +177,15 @@ class TransactionView(Sequence[Tx]):
         ends, any_marked = scan_transactions(data, offset, count, encoding)
         return cls(data, [offset, *ends], encoding, any_marked), ends[-1] if ends else offset
 
-    def to_bytes(self, encoding: Encoding) -> bytes:
-        """The transactions one behind the other, as they came wherever that is what ``encoding`` asks for."""
+    def behind(self, prefix: bytes, encoding: Encoding) -> bytes:
+        """The transactions behind ``prefix``; without copying, when that is how they came and all there was."""
         if self._any_marked:
-            return b"".join([each.write_payload(0, encoding) for each in self])
-        return self._data[self._bounds[0] : self._bounds[-1]]
+            return prefix + b"".join([each.write_payload(0, encoding) for each in self])
+        data, start, end = self._data, self._bounds[0], self._bounds[-1]
+        before = start - len(prefix)
+        if before >= 0 and data.startswith(prefix, before):
+            return data[before:end]
+        return prefix + data[start:end]
 
     def __len__(self) -> int:
         return len(self._bounds) - 1
@@ -319,8 +219,8 @@ class TransactionView(Sequence[Tx]):
         return f"<{len(self)} transactions of {self._bounds[-1] - self._bounds[0]} bytes>"
 
 
-def write_transactions(transactions: Sequence[Tx], limit: int, encoding: Encoding) -> bytes:
-    """A count and the transactions.
+def write_transactions(transactions: Sequence[Tx], limit: int, encoding: Encoding, start: bytes = b"") -> bytes:
+    """A count and the transactions, behind ``start``.
 
     :raises FieldError: for more than ``limit``, or one that cannot be encoded.
     """
@@ -328,8 +228,8 @@ def write_transactions(transactions: Sequence[Tx], limit: int, encoding: Encodin
         raise FieldError("transactions", transactions, f"at most {limit} transactions, not {len(transactions)}")
     count = write_varint(len(transactions))
     if isinstance(transactions, TransactionView):
-        return count + transactions.to_bytes(encoding)
-    parts = [count]
+        return transactions.behind(start + count, encoding)
+    parts = [start, count]
     for index, each in enumerate(transactions):
         if not isinstance(each, Tx):
             raise FieldError(f"transactions[{index}]", each, "a Tx")
@@ -338,88 +238,3 @@ def write_transactions(transactions: Sequence[Tx], limit: int, encoding: Encodin
         except FieldError as error:
             raise error.within(f"transactions[{index}]") from None
     return b"".join(parts)
-
-
-def _parse_body(raw: bytes, offset: int) -> tuple[list[list[Any]], tuple[TxOut, ...], int]:
-    """Inputs (as lists of their base fields) and outputs from ``offset``, and the offset behind them."""
-    count, offset = read_varint(raw, offset)
-    inputs = []
-    for _ in range(count):
-        values, offset = _read_fields(raw, offset, _INPUT_CODECS)
-        inputs.append(values)
-    count, offset = read_varint(raw, offset)
-    outputs = []
-    for _ in range(count):
-        values, offset = _read_fields(raw, offset, _OUTPUT_CODECS)
-        outputs.append(TxOut(*values))
-    return inputs, tuple(outputs), offset
-
-
-def _read_fields(raw: bytes, offset: int, codecs: Sequence[tuple[str, Any]]) -> tuple[list[Any], int]:
-    values = []
-    for _, codec in codecs:
-        value, offset = codec.read(raw, offset, 0)
-        values.append(value)
-    return values, offset
-
-
-def _parse(raw: bytes, marked: bool) -> tuple[int, tuple[TxIn, ...], tuple[TxOut, ...], int]:
-    version, offset = I32.read(raw, 0, 0)
-    inputs, outputs, offset = _parse_body(raw, offset + 2 if marked else offset)
-    if marked:
-        for values in inputs:
-            items, offset = _WITNESS.read(raw, offset, 0)
-            values.append(items)
-    lock_time, _ = U32.read(raw, offset, 0)
-    return version, tuple(TxIn(*values) for values in inputs), outputs, lock_time
-
-
-def _witnesses_begin(raw: bytes) -> int:
-    """Where the witnesses of a marked transaction begin."""
-    return _parse_body(raw, 6)[2]
-
-
-def _write(
-    version: int, inputs: tuple[TxIn, ...], outputs: tuple[TxOut, ...], lock_time: int, encoding: Encoding
-) -> bytes:
-    counted_inputs = _write_count("inputs", inputs, TxIn, MAX_INPUTS)
-    counted_outputs = _write_count("outputs", outputs, TxOut, MAX_OUTPUTS)
-    witness = encoding is Encoding.WITNESS and any(each.witness for each in inputs)
-    parts = [_write_field("version", I32, version)]
-    if witness:
-        parts.append(_MARKER_AND_FLAG)
-    parts.append(counted_inputs)
-    for index, each in enumerate(inputs):
-        _write_row(parts, f"inputs[{index}]", _INPUT_CODECS, each)
-    parts.append(counted_outputs)
-    for index, each_out in enumerate(outputs):
-        _write_row(parts, f"outputs[{index}]", _OUTPUT_CODECS, each_out)
-    if witness:
-        for index, each in enumerate(inputs):
-            parts.append(_write_field(f"inputs[{index}].witness", _WITNESS, each.witness))
-    parts.append(_write_field("lock_time", U32, lock_time))
-    return b"".join(parts)
-
-
-def _write_count(name: str, rows: Sequence[object], kind: type, limit: int) -> bytes:
-    if len(rows) > limit:
-        raise FieldError(name, rows, f"at most {limit} entries, not {len(rows)}")
-    for index, each in enumerate(rows):
-        if not isinstance(each, kind):
-            raise FieldError(f"{name}[{index}]", each, f"a {kind.__name__}")
-    return write_varint(len(rows))
-
-
-def _write_row(parts: list[bytes], path: str, codecs: Sequence[tuple[str, Any]], row: Sequence[Any]) -> None:
-    for (name, codec), value in zip(codecs, row, strict=False):
-        parts.append(_write_field(f"{path}.{name}", codec, value))
-
-
-def _write_field(path: str, codec: Any, value: object) -> bytes:
-    try:
-        written: bytes = codec.write(value, 0)
-    except FieldError as error:
-        raise error.within(path) from None
-    except TypeError:
-        raise FieldError(path, value, "a value of the field's type") from None
-    return written

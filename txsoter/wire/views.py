@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from operator import index as as_index
 from operator import itemgetter
 from typing import Any, Generic, Protocol, TypeVar, overload
@@ -41,6 +41,10 @@ class Column(Protocol):
         ...
 
 
+CHUNK = 64
+"""Rows that are packed by one call: half the time of one call a row."""
+
+
 class RowLayout(Generic[R]):
     """How one kind of row stands on the wire.
 
@@ -63,9 +67,12 @@ class RowLayout(Generic[R]):
         self.padding = padding
         self.struct = struct.Struct("<" + "".join(codec.code for _, codec in columns) + "x" * padding)
         self.size = self.struct.size
-        # struct pads and cuts byte strings in silence, so their lengths are checked beside it
+        self._chunk = struct.Struct("<" + self.struct.format[1:] * CHUNK)
+        self._widths = frozenset((len(self.columns),))
         self._sizes = [
-            (position, int(codec.code[:-1])) for position, (_, codec) in enumerate(columns) if codec.code.endswith("s")
+            (itemgetter(position), frozenset((int(codec.code[:-1]),)))
+            for position, (_, codec) in enumerate(columns)
+            if codec.code.endswith("s")
         ]
 
     def pack(self, rows: Sequence[R]) -> bytes:
@@ -73,17 +80,26 @@ class RowLayout(Generic[R]):
 
         :raises FieldError: for a value that does not fit, its path beginning with the row's index.
         """
-        flat: Any = rows if self.flatten is None else map(self.flatten, rows)
-        pack = self.struct.pack
         try:
-            if self._sizes:
-                flat = list(flat)
-                for position, size in self._sizes:
-                    if not {len(row[position]) for row in flat} <= {size}:
-                        raise struct.error("a byte string of another length")
-            return b"".join([pack(*row) for row in flat])
-        except (FieldError, struct.error, TypeError, IndexError, AttributeError):
+            flat: list[Any] = list(rows if self.flatten is None else map(self.flatten, rows))
+            if not self._fits(flat):
+                raise self._explain(rows)
+            whole = len(flat) - len(flat) % CHUNK
+            pack_chunk, pack = self._chunk.pack, self.struct.pack
+            parts = [pack_chunk(*chain.from_iterable(flat[at : at + CHUNK])) for at in range(0, whole, CHUNK)]
+            parts += [pack(*row) for row in flat[whole:]]
+        except (struct.error, TypeError, IndexError, AttributeError, FieldError):
             raise self._explain(rows) from None
+        return b"".join(parts)
+
+    def _fits(self, flat: list[Any]) -> bool:
+        """Whether every row has all columns, and its byte strings the right length: struct pads and cuts in silence."""
+        if not self._widths.issuperset(map(len, flat)):
+            return False
+        for pick, size in self._sizes:
+            if not size.issuperset(map(len, map(pick, flat))):
+                return False
+        return True
 
     def read_one(self, data: bytes, offset: int) -> tuple[R, int]:
         """The row at ``offset``, and the offset behind it; ``struct.error`` when ``data`` ends before."""
@@ -95,9 +111,14 @@ class RowLayout(Generic[R]):
         :raises FieldError: its path beginning with the column's name.
         """
         try:
-            return self.pack((row,))
-        except FieldError as error:
-            raise FieldError(error.field.removeprefix("[0]").removeprefix("."), error.value, error.limit) from None
+            flat: Any = row if self.flatten is None else self.flatten(row)
+            if self._fits([flat]):
+                return self.struct.pack(*flat)
+        except (struct.error, TypeError, IndexError, AttributeError, FieldError):
+            # which value it was is told below
+            pass
+        error = self._explain([row])
+        raise FieldError(error.field.removeprefix("[0]").removeprefix("."), error.value, error.limit)
 
     def _explain(self, rows: Sequence[R]) -> FieldError:
         """Find the value that kept :meth:`pack` from its work."""
@@ -140,6 +161,14 @@ class RowView(Sequence[R]):
     def raw(self) -> bytes:
         """The rows' bytes, without a count."""
         return self._data[self._start : self._start + self._count * self._layout.size]
+
+    def behind(self, prefix: bytes) -> bytes:
+        """The rows' bytes behind ``prefix``; without copying, when that is how they came and all there was."""
+        data, start = self._data, self._start
+        before = start - len(prefix)
+        if before >= 0 and data.startswith(prefix, before):
+            return data[before : start + self._count * self._layout.size]
+        return prefix + self.raw
 
     def tuples(self) -> Iterator[tuple[Any, ...]]:
         """The rows as plain tuples, in wire order and with bytes for hashes: several times faster than rows."""
@@ -219,7 +248,11 @@ class Rows(Generic[R]):
     def write(self, value: Sequence[R], pver: int) -> bytes:
         if len(value) > self.send_limit:
             raise FieldError("", value, f"at most {self.send_limit} {self.what} in a message, not {len(value)}")
-        return write_varint(len(value)) + write_rows(self._layout_at(pver), value)
+        count = write_varint(len(value))
+        layout = self._layout_at(pver)
+        if isinstance(value, RowView) and value.layout is layout:
+            return value.behind(count)
+        return count + layout.pack(value)
 
 
 def read_rows(layout: RowLayout[R], data: bytes, offset: int, count: int) -> tuple[RowView[R], int]:

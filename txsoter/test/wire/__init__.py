@@ -13,7 +13,8 @@ from unittest import TestCase
 import attrs
 
 from txsoter.errors import FieldError, MalformedMessage, PayloadTooLarge
-from txsoter.wire import Encoding, Message, read_message, write_message
+from txsoter.wire import Encoding, Message, Unknown, read_message, write_message
+from txsoter.wire.message import command_text, message_class
 
 M = TypeVar("M", bound=Message)
 
@@ -126,3 +127,17 @@ class WireTestCase(TestCase):
         error = caught.exception
         self.assertEqual((error.command, error.size, error.limit), (message.command, size, limit))
         return error
+
+
+def command_limit(command: bytes, pver: int) -> int:
+    """The largest payload of a command's 12 bytes."""
+    known = message_class(command)
+    return Unknown.max_size() if known is None else known.max_size(pver)
+
+
+def decode(command: bytes, payload: bytes, pver: int, encoding: Encoding) -> tuple[Message, int]:
+    """The message in a payload that a FrameDecoder gave, and how many bytes of it were used."""
+    known = message_class(command)
+    if known is None:
+        return Unknown(command_text(command), payload), len(payload)
+    return known.from_payload(payload, pver, encoding)

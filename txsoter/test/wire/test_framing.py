@@ -10,9 +10,9 @@ from unittest import TestCase
 
 from txsoter.errors import MalformedMessage, NeedMoreData
 from txsoter.test import vectors
-from txsoter.test.wire import MAGIC, NEWEST, WITNESS, digest, frame, header
+from txsoter.test.wire import MAGIC, NEWEST, WITNESS, command_limit, decode, digest, frame, header
 from txsoter.wire import MAX_PAYLOAD, FrameDecoder, Ping, Unknown, read_message
-from txsoter.wire.framing import HEADER_SIZE, checksum, command_limit, decode
+from txsoter.wire.framing import HEADER_SIZE, checksum
 from txsoter.wire.framing import frame as make_frame
 
 PING = frame("ping", bytes(8))

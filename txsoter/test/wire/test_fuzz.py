@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from txsoter.errors import LocalError, MalformedMessage, NeedMoreData
 from txsoter.test import vectors
-from txsoter.test.wire import MAGIC, NEWEST, changed, digest, frame
+from txsoter.test.wire import MAGIC, NEWEST, changed, command_limit, digest, frame
 from txsoter.wire import (
     Block,
     Encoding,
@@ -23,7 +23,6 @@ from txsoter.wire import (
     read_message,
     write_message,
 )
-from txsoter.wire.framing import command_limit
 
 COMMANDS = sorted(messages())
 PVERS = (208, 209, 31401, 31402, 60000, 60001, 60002, 70000, 70001, 70002, 70012, 70013)

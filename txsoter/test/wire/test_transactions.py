@@ -341,14 +341,21 @@ class TransactionViewTests(TestCase):
 
     def test_bytes(self) -> None:
         """As they came, but without the witnesses where the base encoding is asked for."""
-        self.assertEqual(self.view.to_bytes(WITNESS), self.raw)
-        self.assertEqual(self.view.to_bytes(BASE), SIGNED_BASE + self.raw[len(SIGNED) :])
+        self.assertEqual(self.view.behind(b"", WITNESS), self.raw)
+        self.assertEqual(self.view.behind(b"", BASE), SIGNED_BASE + self.raw[len(SIGNED) :])
         plain, _ = TransactionView.read(b"\1" + PLAIN, 0, 1, BASE)
-        self.assertEqual((plain.to_bytes(BASE), plain.to_bytes(WITNESS)), (PLAIN, PLAIN))
+        self.assertEqual((plain.behind(b"", BASE), plain.behind(b"", WITNESS)), (PLAIN, PLAIN))
+
+    def test_untouched_ones_are_not_copied(self) -> None:
+        """What was decoded and is sent on as it came is the payload itself."""
+        payload = b"\2" + PLAIN * 2
+        view, _ = TransactionView.read(payload, 0, 2, BASE)
+        self.assertIs(view.behind(b"\2", WITNESS), payload)
+        self.assertEqual(view.behind(b"\3", WITNESS), b"\3" + PLAIN * 2)
 
     def test_empty(self) -> None:
         view, end = TransactionView.read(b"--\0", 2, 1, WITNESS)
-        self.assertEqual((len(view), end, list(view), view.to_bytes(BASE)), (0, 3, [], b""))
+        self.assertEqual((len(view), end, list(view), view.behind(b"", BASE)), (0, 3, [], b""))
 
     def test_too_many(self) -> None:
         with self.assertRaisesRegex(MalformedMessage, "too many transactions: 3, at most 2"):

@@ -1,0 +1,238 @@
+"""The structure of transactions: walking over them, parsing them, writing them.
+
+Bytes are checked once, by :func:`scan_transactions`; parsing trusts what it has passed.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from txsoter.errors import FieldError, MalformedMessage
+from txsoter.wire.codec import HASH, I32, I64, U32, ListOf, VarBytes, ends_early, read_count, read_varint, write_varint
+from txsoter.wire.hashes import Hash
+from txsoter.wire.message import MAX_PAYLOAD, Encoding
+
+__all__ = ["TxIn", "TxOut", "parse_transaction", "scan_transactions", "witnesses_begin", "write_transaction"]
+
+MAX_INPUTS = MAX_PAYLOAD // 41 + 1
+MAX_OUTPUTS = MAX_PAYLOAD // 9 + 1
+MAX_WITNESS_ITEMS = 500_000
+MAX_WITNESS_ITEM = 11_000
+
+_MARKER_AND_FLAG = b"\0\1"
+_PACK_I32, _PACK_U32, _PACK_I64 = struct.Struct("<i").pack, struct.Struct("<I").pack, struct.Struct("<q").pack
+_LENGTHS = [bytes((size,)) for size in range(0xFD)]
+_SCRIPT = VarBytes(MAX_PAYLOAD)
+_WITNESS = ListOf(VarBytes(MAX_WITNESS_ITEM), MAX_WITNESS_ITEMS)
+
+
+class TxIn(NamedTuple):
+    """An input: the output it spends, and its right to.
+
+    :param previous_hash: id of the transaction it spends from.
+    :param previous_index: which of that one's outputs.
+    :param script: the signature script.
+    :param witness: the witness's items; not part of the transaction's id.
+    """
+
+    previous_hash: Hash
+    previous_index: int
+    script: bytes = b""
+    sequence: int = 0xFFFFFFFF
+    witness: tuple[bytes, ...] = ()
+
+
+class TxOut(NamedTuple):
+    """An output.
+
+    :param value: in nanoSoter.
+    :param script: the condition for spending it.
+    """
+
+    value: int
+    script: bytes = b""
+
+
+_BASE_INPUT_CODECS = (("previous_hash", HASH), ("previous_index", U32), ("script", _SCRIPT), ("sequence", U32))
+_INPUT_CODECS = (*_BASE_INPUT_CODECS, ("witness", _WITNESS))
+_OUTPUT_CODECS = (("value", I64), ("script", _SCRIPT))
+
+
+def scan_transactions(data: bytes, offset: int, count: int, encoding: Encoding) -> tuple[list[int], bool]:
+    """Walk over ``count`` transactions from ``offset`` without making objects of them.
+
+    :return: the offset behind each, and whether any is marked as carrying witnesses.
+    :raises MalformedMessage: for what is no transaction; ``IndexError`` or ``struct.error`` when
+        ``data`` ends inside one.
+
+    This is the one place that knows the structure's bounds: offsets only grow, so an index past
+    the end, and the last offset at the end, are all the checks there need to be.
+    """
+    witness = encoding is Encoding.WITNESS
+    any_marked = False
+    ends: list[int] = []
+    add_end = ends.append
+    for _ in range(count):
+        inputs = data[offset + 4]
+        marked = witness and inputs == 0
+        if marked:
+            any_marked = True
+            if data[offset + 5] != 1:
+                raise MalformedMessage(f"witness flag is {data[offset + 5]}, not 1")
+            inputs, offset = read_count(data, offset + 6, MAX_INPUTS, "inputs")
+        elif inputs > 0xFC:
+            inputs, offset = read_count(data, offset + 4, MAX_INPUTS, "inputs")
+        else:
+            offset += 5
+        # counting down is faster than a range for the one or two that most have
+        left = inputs
+        while left:
+            left -= 1
+            size = data[offset + 36]
+            if size < 0xFD:
+                offset += size + 41
+            else:
+                size, offset = read_varint(data, offset + 36)
+                offset += size + 4
+        left = data[offset]
+        if left < 0xFD:
+            offset += 1
+        else:
+            left, offset = read_count(data, offset, MAX_OUTPUTS, "outputs")
+        while left:
+            left -= 1
+            size = data[offset + 8]
+            if size < 0xFD:
+                offset += size + 9
+            else:
+                size, offset = read_varint(data, offset + 8)
+                offset += size
+        if marked:
+            offset = _scan_witnesses(data, offset, inputs)
+        offset += 4
+        add_end(offset)
+    if offset > len(data):
+        raise ends_early()
+    return ends, any_marked
+
+
+def _scan_witnesses(data: bytes, offset: int, inputs: int) -> int:
+    for _ in range(inputs):
+        items = data[offset]
+        if items < 0xFD:
+            offset += 1
+        else:
+            items, offset = read_count(data, offset, MAX_WITNESS_ITEMS, "witness items")
+        while items:
+            items -= 1
+            size = data[offset]
+            if size < 0xFD:
+                offset += size + 1
+            else:
+                size, offset = read_count(data, offset, MAX_WITNESS_ITEM, "bytes in a witness item")
+                offset += size
+    return offset
+
+
+def _parse_body(raw: bytes, offset: int) -> tuple[list[list[Any]], tuple[TxOut, ...], int]:
+    """Inputs (as lists of their base fields) and outputs from ``offset``, and the offset behind them."""
+    count, offset = read_varint(raw, offset)
+    inputs = []
+    for _ in range(count):
+        values, offset = _read_fields(raw, offset, _BASE_INPUT_CODECS)
+        inputs.append(values)
+    count, offset = read_varint(raw, offset)
+    outputs = []
+    for _ in range(count):
+        values, offset = _read_fields(raw, offset, _OUTPUT_CODECS)
+        outputs.append(TxOut(*values))
+    return inputs, tuple(outputs), offset
+
+
+def _read_fields(raw: bytes, offset: int, codecs: Sequence[tuple[str, Any]]) -> tuple[list[Any], int]:
+    values = []
+    for _, codec in codecs:
+        value, offset = codec.read(raw, offset, 0)
+        values.append(value)
+    return values, offset
+
+
+def parse_transaction(raw: bytes, marked: bool) -> tuple[int, tuple[TxIn, ...], tuple[TxOut, ...], int]:
+    version, offset = I32.read(raw, 0, 0)
+    inputs, outputs, offset = _parse_body(raw, offset + 2 if marked else offset)
+    if marked:
+        for values in inputs:
+            items, offset = _WITNESS.read(raw, offset, 0)
+            values.append(items)
+    lock_time, _ = U32.read(raw, offset, 0)
+    return version, tuple(TxIn(*values) for values in inputs), outputs, lock_time
+
+
+def witnesses_begin(raw: bytes) -> int:
+    """Where the witnesses of a marked transaction begin."""
+    return _parse_body(raw, 6)[2]
+
+
+def write_transaction(
+    version: int, inputs: tuple[TxIn, ...], outputs: tuple[TxOut, ...], lock_time: int, encoding: Encoding
+) -> bytes:
+    """The bytes of a transaction; the marker and witnesses only if some input has one.
+
+    :raises FieldError: for a value that does not fit, its path beginning at the field.
+    """
+    if len(inputs) > MAX_INPUTS:
+        raise FieldError("inputs", inputs, f"at most {MAX_INPUTS} entries, not {len(inputs)}")
+    if len(outputs) > MAX_OUTPUTS:
+        raise FieldError("outputs", outputs, f"at most {MAX_OUTPUTS} entries, not {len(outputs)}")
+    try:
+        return b"".join(_parts(version, inputs, outputs, lock_time, encoding))
+    except (struct.error, TypeError, ValueError, IndexError, AttributeError):
+        raise _explain(version, inputs, outputs, lock_time) from None
+
+
+def _parts(
+    version: int, inputs: Sequence[TxIn], outputs: Sequence[TxOut], lock_time: int, encoding: Encoding
+) -> list[bytes]:
+    """The pieces of a transaction. Any error means that a value does not fit: which one, :func:`_explain` finds."""
+    u32 = _PACK_U32
+    witness = encoding is Encoding.WITNESS and any(each[4] for each in inputs)
+    parts = [_PACK_I32(version), _MARKER_AND_FLAG if witness else b"", write_varint(len(inputs))]
+    for previous_hash, previous_index, script, sequence, _ in inputs:
+        size = len(script)
+        if len(previous_hash) != 32 or not isinstance(script, bytes):
+            raise ValueError
+        length = _LENGTHS[size] if size < 0xFD else write_varint(size)
+        parts += (previous_hash, u32(previous_index), length, script, u32(sequence))
+    parts.append(write_varint(len(outputs)))
+    for value, script in outputs:
+        size = len(script)
+        if not isinstance(script, bytes):
+            raise ValueError
+        parts += (_PACK_I64(value), _LENGTHS[size] if size < 0xFD else write_varint(size), script)
+    if witness:
+        parts += [_WITNESS.write(each[4], 0) for each in inputs]
+    parts.append(u32(lock_time))
+    return parts
+
+
+def _explain(version: int, inputs: Sequence[TxIn], outputs: Sequence[TxOut], lock_time: int) -> FieldError:
+    """Find the value that kept :func:`_parts` from its work."""
+    fields: list[tuple[str, Any, object]] = [("version", I32, version), ("lock_time", U32, lock_time)]
+    for kind, codecs, name, rows in (
+        (TxIn, _INPUT_CODECS, "inputs", inputs),
+        (TxOut, _OUTPUT_CODECS, "outputs", outputs),
+    ):
+        for index, row in enumerate(rows):
+            if not isinstance(row, tuple) or len(row) != len(kind._fields):
+                return FieldError(f"{name}[{index}]", row, f"a {kind.__name__}")
+            fields += [(f"{name}[{index}].{codecs[at][0]}", codecs[at][1], value) for at, value in enumerate(row)]
+    for path, codec, value in fields:
+        try:
+            codec.write(value, 0)
+        except FieldError as error:
+            return error.within(path)
+        except TypeError:
+            return FieldError(path, value, "a value of the field's type")
+    return FieldError("inputs and outputs", (inputs, outputs), "values that fit their fields")
