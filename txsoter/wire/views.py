@@ -96,10 +96,7 @@ class RowLayout(Generic[R]):
         """Whether every row has all columns, and its byte strings the right length: struct pads and cuts in silence."""
         if not self._widths.issuperset(map(len, flat)):
             return False
-        for pick, size in self._sizes:
-            if not size.issuperset(map(len, map(pick, flat))):
-                return False
-        return True
+        return all(size.issuperset(map(len, map(pick, flat))) for pick, size in self._sizes)
 
     def read_one(self, data: bytes, offset: int) -> tuple[R, int]:
         """The row at ``offset``, and the offset behind it; ``struct.error`` when ``data`` ends before."""

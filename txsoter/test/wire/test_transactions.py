@@ -8,7 +8,8 @@ from unittest import TestCase
 from txsoter.errors import FieldError, LocalError, MalformedMessage
 from txsoter.test.wire import BASE, HUGE, NEWEST, WITNESS, WireTestCase, digest, varbytes, varint, wrong
 from txsoter.wire import Hash, Tx, TxIn, TxOut
-from txsoter.wire.transactions import TransactionView, scan_transactions, write_transactions
+from txsoter.wire.transactions import TransactionView, write_transactions
+from txsoter.wire.txcodec import scan_transactions
 
 H = bytes(range(32))
 MARKER = b"\0\1"
