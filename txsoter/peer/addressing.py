@@ -17,7 +17,8 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost")
 
 def host_and_port(address: IAddress | None) -> tuple[str | None, int]:
     """The host and port of a transport's remote; None and 0 for what has neither."""
-    host, port = getattr(address, "host", None), getattr(address, "port", 0)
+    # a HostnameAddress, such as an onion name's, calls it otherwise
+    host, port = getattr(address, "host", getattr(address, "hostname", None)), getattr(address, "port", 0)
     if isinstance(host, bytes):
         host = host.decode("ascii", "replace")
     return host, port

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -23,7 +24,7 @@ __all__ = ["PeerConfig"]
 
 
 def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and not (isinstance(value, (int, float)) and value > 0):
+    if value is not None and not (isinstance(value, (int, float)) and 0 < value < math.inf):
         raise FieldError(f"PeerConfig.{attribute.name}", value, "a number of seconds above 0, or None to switch it off")
 
 
@@ -33,6 +34,37 @@ def _whole(least: int, most: int) -> Callable[[object, attrs.Attribute[Any], obj
             raise FieldError(f"PeerConfig.{attribute.name}", value, f"a whole number from {least} to {most}")
 
     return check
+
+
+def _is(kind: type | tuple[type, ...], words: str) -> Callable[[object, attrs.Attribute[Any], object], None]:
+    def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if not isinstance(value, kind):
+            raise FieldError(f"PeerConfig.{attribute.name}", value, words)
+
+    return check
+
+
+def _callable_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not callable(value):
+        raise FieldError(f"PeerConfig.{attribute.name}", value, "callable, or None")
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise FieldError("PeerConfig.user_agent_comments", value, "a sequence of strings")
+    strings = tuple(value)
+    if not all(isinstance(each, str) for each in strings):
+        raise FieldError("PeerConfig.user_agent_comments", value, "a sequence of strings")
+    return strings
+
+
+def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An IP to compare: an IPv4 one is the same through an IPv6 socket.
+
+    :raises ValueError: when ``host`` is none.
+    """
+    ip = ipaddress.ip_address(host)
+    return getattr(ip, "ipv4_mapped", None) or ip
 
 
 def _proxy_host(proxy: str) -> str:
@@ -49,16 +81,16 @@ class PeerConfig:
     :raises txsoter.errors.FieldError: for values that cannot be, naming the field and what is allowed.
     """
 
-    network: Network = attrs.field(default=MAINNET, validator=attrs.validators.instance_of(Network))
+    network: Network = attrs.field(default=MAINNET, validator=_is(Network, "a Network"))
     """Whose messages are spoken, and whose genesis block must be the remote's."""
 
-    user_agent_name: str = "txsoter"
+    user_agent_name: str = attrs.field(default="txsoter", validator=_is(str, "a string"))
     """The program's name. Never ``soterd``: its nodes refuse other major versions under that name."""
 
     user_agent_version: str = "0.1.0"
     """The program's version, strict semver. A remote of the same name and another major is refused."""
 
-    user_agent_comments: Sequence[str] = attrs.field(default=(), converter=tuple)
+    user_agent_comments: Sequence[str] = attrs.field(default=(), converter=_strings)
     """What else to say in the user agent, which soterd takes up to 240 bytes long in all."""
 
     services: int = attrs.field(default=0, validator=_whole(0, (1 << 64) - 1))
@@ -70,13 +102,13 @@ class PeerConfig:
     disable_relay_tx: bool = False
     """Ask the remote not to announce transactions."""
 
-    newest_block: Callable[[], int] | None = None
+    newest_block: Callable[[], int] | None = attrs.field(default=None, validator=_callable_or_none)
     """Gives our height for the ``version`` message; 0 without. If it raises, the connection is closed."""
 
-    proxy: str | None = None
+    proxy: str | None = attrs.field(default=None, validator=_is((str, type(None)), "host:port, or None"))
     """``host:port`` of the proxy that our endpoints dial through, so that its address is never sent to a remote."""
 
-    listeners: Listeners = attrs.field(factory=Listeners, validator=attrs.validators.instance_of(Listeners))
+    listeners: Listeners = attrs.field(factory=Listeners, validator=_is(Listeners, "Listeners"))
     """What the application hooks in."""
 
     trickle_interval: float | None = attrs.field(default=10.0, validator=_seconds)
@@ -139,7 +171,7 @@ class PeerConfig:
     close_on_handler_error: bool = False
     """Close the connection when a listener fails, instead of only logging it."""
 
-    log_messages: MessageLog = MessageLog.OFF
+    log_messages: MessageLog = attrs.field(default=MessageLog.OFF, validator=_is(MessageLog, "a MessageLog"))
     """How much of each message goes into the log, at debug level."""
 
     clock: IReactorTime | None = None
@@ -158,10 +190,11 @@ class PeerConfig:
             agent = user_agent(self.user_agent_name, self.user_agent_version, tuple(self.user_agent_comments))
         except FieldError as error:
             raise error.within("PeerConfig") from None
-        size = len(Version(user_agent=agent).write_payload(self.protocol_version, Encoding.BASE))
-        excess = size - Version.max_send(self.protocol_version)
+        pver = self.protocol_version
+        most = Version.max_send(pver) - len(Version().write_payload(pver, Encoding.BASE))
+        excess = len(agent) - most
         if excess > 0:
-            limit = f"{excess} bytes shorter together with name and version: soterd takes {len(agent) - excess} in all"
+            limit = f"{excess} bytes shorter together with name and version: soterd takes {most} in all"
             raise FieldError("PeerConfig.user_agent_comments", self.user_agent_comments, limit)
         object.__setattr__(self, "user_agent", agent)
         object.__setattr__(self, "semantic_version", parse_version(self.user_agent_version))
@@ -188,7 +221,7 @@ class PeerConfig:
         if self.proxy_host is None:
             return False
         try:
-            proxy = ipaddress.ip_address(self.proxy_host)
+            proxy = _ip(self.proxy_host)
         except ValueError:
             return True
-        return host is not None and ipaddress.ip_address(host) == proxy
+        return host is not None and _ip(host) == proxy

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import deque
 from functools import partial
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -13,6 +15,7 @@ from twisted.python.failure import Failure
 from txsoter.errors import (
     CloseCause,
     ConnectionClosed,
+    FieldError,
     LocalError,
     MalformedMessage,
     SendQueueFull,
@@ -46,7 +49,7 @@ class PeerConnection(PeerLifecycle):
         self._pver = config.protocol_version
         self._logs_messages = config.log_messages > MessageLog.OFF
         # messages that listeners sent before it was their time, until the handshake lets them go
-        self._held: list[tuple[Message, Encoding, Deferred[None] | None]] | None = []
+        self._held: deque[tuple[Message, Encoding, Deferred[None] | None]] | None = deque()
         self._held_bytes = 0
         self._last_receive: float | None = None
         self._last_send: float | None = None
@@ -116,6 +119,10 @@ class PeerConnection(PeerLifecycle):
         except UnsupportedMessage:
             # at this version there is no reject
             frame = None
+        except LocalError as problem:
+            # an on_version listener made it
+            self.log.warn("{peer}: not sent: {error}", peer=self, error=problem)
+            frame = None
         if farewell is None or frame is None:
             self._outbox.drop(Failure(error))
         else:
@@ -125,11 +132,15 @@ class PeerConnection(PeerLifecycle):
         return len(self._outbox)
 
     def _tear_down(self, error: ConnectionClosed) -> None:
-        self._inbox.close()
-        held, self._held = self._held or [], None
-        for _, _, done in held:
+        held, self._held = self._held, None
+        self._held_bytes = 0
+        while held:
+            _, _, done = held.popleft()
             if done is not None:
                 fail_quietly(done, Failure(error))
+        if self._connected_at is None:
+            return
+        self._inbox.close()
         self._outbox.drop(Failure(error))
         self._requests.close(error.reason)
 
@@ -162,7 +173,8 @@ class PeerConnection(PeerLifecycle):
 
     def may_look_ahead(self) -> bool:
         """Whether reading on could answer what a handler waits for."""
-        return len(self._requests) > 0
+        # no request is sent before the handshake lets it go, nor is it known until then how messages are to be read
+        return self._held is None and len(self._requests) > 0
 
     def looked_ahead(self, message: Message) -> None:
         """A message has come: it may answer a request."""
@@ -180,7 +192,8 @@ class PeerConnection(PeerLifecycle):
                 self.transport.resumeProducing()
             else:
                 self.transport.pauseProducing()
-        if self._outbox.waiting > self.config.soft_queue_limit:
+        # not once it has expired: until something is taken there is nothing more to wait for
+        if not self.may_read():
             self._read_on_deadline.arm()
 
     # -- writing -------------------------------------------------------------------------------
@@ -190,10 +203,15 @@ class PeerConnection(PeerLifecycle):
 
         :raises LocalError: as :func:`~txsoter.wire.write_message`.
         """
+        if not isinstance(message, Message):
+            raise FieldError("message", message, "a message of txsoter.wire")
         try:
             return write_message(message, self.config.network.magic, self._pver, encoding)
         except LocalError as error:
-            self._observe_write(0, message, error)
+            if get_ident() == self._thread:
+                self._observe_write(0, message, error)
+            else:
+                self._cross(self._observe_write, 0, message, error)
             raise
 
     def _send(self, message: Message, encoding: Encoding, done: Deferred[None] | None) -> None:
@@ -230,17 +248,26 @@ class PeerConnection(PeerLifecycle):
 
     def _release_held(self) -> None:
         """The handshake is over for our side: what was held may go, encoded for what was negotiated."""
-        held, self._held = self._held or [], None
-        self._held_bytes = 0
-        for message, encoding, done in held:
+        held = self._held
+        # what is sent meanwhile, by those who wait for these, is held too and so comes behind them
+        while held:
+            message, encoding, done = held.popleft()
             try:
-                self._send(message, encoding, done)
+                frame = self._encode(message, encoding)
             except LocalError as error:
                 # it was well-formed at our own version, but does not exist at the remote's
                 if done is not None:
                     done.errback(error)
                 else:
                     self.log.warn("{peer}: not sent: {error}", peer=self, error=error)
+                continue
+            if not self.is_closing:
+                # it was within the hard limit when it was held: our own version and verack do not count
+                self._put(frame, message, done)
+            elif done is not None:
+                fail_quietly(done, Failure(self._closed_error()))
+        self._held = None
+        self._held_bytes = 0
 
     def _handed(self, message: Message, size: int) -> None:
         """A message is with the transport."""
@@ -255,12 +282,14 @@ class PeerConnection(PeerLifecycle):
 
     def _outbox_changed(self) -> None:
         """The transport has had enough, or would take more."""
+        if self.is_closing:
+            if self.state is State.CLOSING and not self._outbox.paused:
+                self._hang_up_when_empty()
+            return
         if self._outbox.paused:
-            if not self.is_closing:
-                self._write_deadline.arm()
-        elif self.state is State.CLOSING:
-            self._hang_up_when_empty()
-        else:
+            self._write_deadline.arm()
+        # although it has had enough again, it may have taken so much that we may read on
+        if not self._outbox.flushing:
             self._inbox.pump()
 
     # -- deadlines -----------------------------------------------------------------------------
@@ -308,4 +337,5 @@ class PeerConnection(PeerLifecycle):
             peer=self,
         )
         if self.config.log_messages >= MessageLog.DUMP:
-            self.log.debug("{message!r}\n{dump}", message=message, dump=hex_dump(payload))
+            # not "message": Twisted's own logs keep something else under that name
+            self.log.debug("{parsed!r}\n{dump}", parsed=message, dump=hex_dump(payload))

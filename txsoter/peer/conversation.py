@@ -292,10 +292,14 @@ class PeerConversation(PeerConnection):
             self._log_message("Received", "from", message, payload)
         if self._stall is not None:
             self._stall.received(command)
+        accepted = False
         if self.state is State.NEGOTIATING and command != "version":
             self._first_is_no_version(message)
-        elif route.builtin is None or route.builtin(message) is not False:
-            return not self.is_closing
+        elif not self.is_closing:
+            # a request that it answers may have hung up already
+            accepted = route.builtin is None or route.builtin(message) is not False
+        if accepted and not self.is_closing:
+            return True
         self._observe_read(size, message, None)
         return False
 
@@ -342,6 +346,7 @@ class PeerConversation(PeerConnection):
     def handler_failed(self, failure: Failure, command: str) -> None:
         """A listener failed: that is its own fault, not the remote's."""
         self._handler_errors += 1
+        command = sanitize(command, 12)
         self.log.failure("{peer}: the handler of {command} failed", failure, peer=self, command=command)
         if self.config.close_on_handler_error:
             self._end(CloseCause.HANDLER_FAILED, failure.getErrorMessage(), command=command)
@@ -382,7 +387,9 @@ class PeerConversation(PeerConnection):
         """Announce what waits, if the remote is ready for it."""
         for batch in self._trickle.batches(self._known):
             self._send(Inv(batch), Encoding.BASE, None)
-        self._trickle_loop.stop()
+        # an on_write listener may have queued more
+        if not len(self._trickle):
+            self._trickle_loop.stop()
 
     def _announce_block(self, vector: InventoryVector) -> None:
         """Announce a block at once, or as soon as the remote is ready."""
@@ -422,7 +429,10 @@ class PeerConversation(PeerConnection):
         factory = self.factory
         if factory is not None:
             self.factory = None
-            factory.forget(self)
+            # one of another kind keeps no account of its peers
+            forget = getattr(factory, "forget", None)
+            if forget is not None:
+                forget(self)
         self._call_unwaited("close", self.peer_closed, reason)
         if self.config.listeners.on_closed is not None:
             self._call_unwaited("close", self.config.listeners.on_closed, self, reason)

@@ -86,7 +86,8 @@ def check_version(
     if version.genesis_hash != network.genesis_hash:
         detail = f"peer genesis block {version.genesis_hash} is not ours, {network.genesis_hash}"
         return Refusal(CloseCause.WRONG_GENESIS, detail, RejectCode.INVALID)
-    theirs = agent_versions(version.user_agent).get(agent_name)
+    # names are compared by their bytes: agent_versions() reads them as Latin-1, whatever they are
+    theirs = agent_versions(version.user_agent).get(agent_name.encode().decode("latin-1"))
     if theirs is not None and theirs.major != agent_version.major:
         detail = f"peer version {theirs} is incompatible with our version {agent_version}"
         return Refusal(CloseCause.INCOMPATIBLE_AGENT, detail, RejectCode.INVALID)

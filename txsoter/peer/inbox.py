@@ -61,6 +61,11 @@ class Received(NamedTuple):
     payload: bytes
     used: int
 
+    @property
+    def size(self) -> int:
+        """Bytes of its frame."""
+        return HEADER_SIZE + len(self.payload)
+
 
 class Reader(Protocol):
     """Whom an inbox reads for."""
@@ -209,7 +214,7 @@ class Inbox:
         """Handle one message; False when there is none."""
         if self._ahead:
             item: Received | MalformedMessage | None = self._ahead.popleft()
-            self._ahead_bytes -= len(item.payload) if isinstance(item, Received) else 0
+            self._ahead_bytes -= item.size if isinstance(item, Received) else 0
         else:
             item = self._read()
             if item is None:
@@ -236,7 +241,7 @@ class Inbox:
             return False
         self._ahead.append(item)
         if isinstance(item, Received):
-            self._ahead_bytes += len(item.payload)
+            self._ahead_bytes += item.size
             self._reader.looked_ahead(item.message)
         else:
             self._blocked = True
@@ -248,6 +253,8 @@ class Inbox:
         """Run handlers until one has to be waited for."""
         self._clock.stop()
         for handler in handlers:
+            if self._closed:
+                break
             try:
                 result = handler(message, payload)
             except Exception:
@@ -269,7 +276,7 @@ class Inbox:
                 return
         self._clock.go_on()
         if route.conclude is not None and not self._closed:
-            route.conclude(results)
+            route.conclude([each for each in results if each is not None])
 
     def _resume(
         self, route: Route, handlers: Iterator[Handler], message: Message, payload: bytes, results: list[Any]
@@ -279,5 +286,10 @@ class Inbox:
         self._clock.go_on()
         if self._closed:
             return
-        self._run(route, handlers, message, payload, results)
+        # the handlers behind it may pump, which must not give the next message its turn yet
+        pumping, self._pumping = self._pumping, True
+        try:
+            self._run(route, handlers, message, payload, results)
+        finally:
+            self._pumping = pumping
         self.pump()

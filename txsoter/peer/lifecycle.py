@@ -81,7 +81,7 @@ class PeerLifecycle(Protocol, ABC):
 
     @abstractmethod
     def _tear_down(self, error: ConnectionClosed) -> None:
-        """The connection is gone: forget everything, and fail with ``error`` what waits."""
+        """The connection is gone, or never came: forget everything, and fail with ``error`` what waits."""
 
     @abstractmethod
     def _ended(self, reason: CloseReason) -> None:
@@ -212,14 +212,21 @@ class PeerLifecycle(Protocol, ABC):
         """The transport is gone: tell everybody, and leave nothing behind."""
         if self.state is State.CLOSED:
             return
+        # without a clock nothing was set up
+        was_set_up = self._connected_at is not None
         if self._reason is None:
             self._reason = self._lost_reason(reason)
-            self._stop_timers()
-        self._close_deadline.disarm()
+            if was_set_up:
+                self._stop_timers()
+        if was_set_up:
+            self._close_deadline.disarm()
         self._closed()
 
     def _lost_reason(self, failure: Failure) -> CloseReason:
-        if failure.check(ConnectionDone) is None:
+        if getattr(self.transport, "disconnecting", False):
+            # somebody has closed the transport itself, such as a ClientService that stops
+            by, cause, detail = ClosedBy.LOCAL, CloseCause.DISCONNECT, "its transport was closed"
+        elif failure.check(ConnectionDone) is None:
             by, cause, detail = ClosedBy.NETWORK, CloseCause.CONNECTION_LOST, failure.getErrorMessage()
         else:
             by, cause, detail = ClosedBy.REMOTE, CloseCause.REMOTE_CLOSED, ""
@@ -231,12 +238,10 @@ class PeerLifecycle(Protocol, ABC):
         return _reason(by, cause, detail, sanitize(reject.rejected, 12), reject)
 
     def _closed(self) -> None:
-        was_connected = self._connected_at is not None
         self.state = move(self.state, State.CLOSED)
         assert self._reason is not None
         reason, error = self._reason, self._closed_error()
-        if was_connected:
-            self._tear_down(error)
+        self._tear_down(error)
         # one by one: a callback may cancel another
         while self._ready_waiters:
             self._ready_waiters.pop(0).errback(error)

@@ -41,7 +41,7 @@ def sanitize(text: str | bytes, limit: int = MAX_REASON) -> str:
         text = text[: limit * 4 + 4].decode("utf-8", "replace")
     cut = len(text) > limit
     kept = "".join(each for each in text[:limit] if each.isprintable() and each not in _MARKUP)
-    return f"{kept}..." if cut else kept
+    return f"{kept[: limit - 3]}..." if cut else kept
 
 
 def summary(message: wire.Message) -> str:

@@ -49,7 +49,9 @@ def fail_quietly(deferred: Deferred[None], failure: Failure) -> None:
     Most callers of ``send()`` do not look at what it returns, and the end of a connection is told to
     them once, by its own means.
     """
-    watched = bool(deferred.callbacks)
+    # what Twisted calls the list depends on its version
+    fields = vars(deferred)
+    watched = bool(fields.get("_callbacks", fields.get("callbacks")))
     deferred.errback(failure)
     info = deferred._debugInfo
     if not watched and info is not None:
@@ -66,11 +68,11 @@ class Outbox:
     :ivar waiting: bytes that are not with the transport yet.
     :ivar last_progress: when the transport last took something, or had nothing to take.
     :ivar paused: whether the transport has had enough.
+    :ivar flushing: whether the transport is just being handed something.
     """
 
     __slots__ = (
         "_corks",
-        "_flushing",
         "_handed",
         "_now",
         "_offset",
@@ -78,6 +80,7 @@ class Outbox:
         "_queue",
         "_told",
         "_writer",
+        "flushing",
         "last_progress",
         "paused",
         "waiting",
@@ -96,9 +99,9 @@ class Outbox:
         self._on_change = on_change
         self._queue: deque[_Entry] = deque()
         self._offset = 0
-        self._told: list[_Entry] = []
+        self._told: deque[_Entry] = deque()
         self._corks = 0
-        self._flushing = False
+        self.flushing = False
         self.waiting = 0
         self.paused = False
         self.last_progress = now()
@@ -130,16 +133,15 @@ class Outbox:
 
     def flush(self) -> None:
         """Hand the transport pieces until it has had enough or nothing is left."""
-        if self._flushing:
+        if self.flushing:
             return
-        self._flushing = True
+        self.flushing = True
         try:
             while self._queue and not self.paused:
                 self._write_piece()
-                if not self.paused:
-                    self._tell()
+                self._tell()
         finally:
-            self._flushing = False
+            self.flushing = False
 
     def _write_piece(self) -> None:
         """Write up to :data:`PIECE` bytes: several frames, or a part of one."""
@@ -164,9 +166,9 @@ class Outbox:
             self._handed(entry.message, len(entry.frame))
 
     def _tell(self) -> None:
-        told, self._told = self._told, []
-        for entry in told:
-            entry.fire()
+        # one by one: what one of them sends may be enough for the transport
+        while self._told and not self.paused:
+            self._told.popleft().fire()
 
     def pauseProducing(self) -> None:
         """The transport has had enough."""

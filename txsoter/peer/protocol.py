@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 
-from txsoter.errors import IllegalTransition, RequestClosed
+from txsoter.errors import FieldError, IllegalTransition, RequestClosed
 from txsoter.peer.conversation import PeerConversation
 from txsoter.peer.handshake import State
 from txsoter.peer.stats import PeerStats
@@ -27,6 +27,7 @@ from txsoter.wire import (
     Reject,
     Services,
 )
+from txsoter.wire.inventory import INVENTORY_VECTOR
 
 if TYPE_CHECKING:
     from txsoter.peer.config import PeerConfig
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["SoterPeerProtocol"]
 
 A = TypeVar("A", bound=Message)
+T = TypeVar("T")
 
 _CONFIGURED: Any = object()
 
@@ -67,10 +69,17 @@ class SoterPeerProtocol(PeerConversation):
             :exc:`~txsoter.errors.ConnectionClosed` when the connection ends first.
         :raises txsoter.errors.LocalError: when the message cannot be encoded; nothing is sent then.
         """
+        pver = self._pver
         frame = self._encode(message, encoding)
         if get_ident() != self._thread:
-            sent: Deferred[None] = self._cross(self._send_frame, frame, message, encoding)
+            sent: Deferred[None] = self._cross(self._send_crossed, frame, pver, message, encoding)
             return sent
+        return self._send_frame(frame, message, encoding)
+
+    def _send_crossed(self, frame: bytes, pver: int, message: Message, encoding: Encoding) -> Deferred[None]:
+        """Send what another thread has encoded; again, if the handshake has settled on another version meanwhile."""
+        if pver != self._pver:
+            frame = self._encode(message, encoding)
         return self._send_frame(frame, message, encoding)
 
     def _send_frame(self, frame: bytes, message: Message, encoding: Encoding) -> Deferred[None]:
@@ -96,14 +105,15 @@ class SoterPeerProtocol(PeerConversation):
         :param matching: says of a message of that class whether it is the answer.
         :return: fires with the answer, or fails with a :exc:`~txsoter.errors.RequestFailed`: timed out, not
             found, rejected with the remote's reason, closed with why. Cancel it to give up.
-        :raises txsoter.errors.LocalError: when the message cannot be encoded, or there is no connection yet.
+        :raises txsoter.errors.LocalError: when the message cannot be encoded, there is no connection yet, or another
+            argument cannot be.
         """
-        if get_ident() != self._thread:
-            crossed: Deferred[A] = self._cross(self.request, message, expected_type, timeout, matching, encoding)
-            return crossed
         if self.state is State.CONNECTING:
             raise IllegalTransition("a peer that is not connected yet cannot be asked: wait for when_ready()")
         frame = self._encode(message, encoding)
+        if get_ident() != self._thread:
+            crossed: Deferred[A] = self._cross(self.request, message, expected_type, timeout, matching, encoding)
+            return crossed
         if self.is_closing:
             assert self._reason is not None
             return fail(RequestClosed(message.command, self._reason))
@@ -126,13 +136,18 @@ class SoterPeerProtocol(PeerConversation):
         Before the remote is ready they are kept and sent once it is; when not connected they are dropped.
 
         :param force: announce it although known; the remote may have forgotten.
+        :raises txsoter.errors.FieldError: for a vector that cannot be encoded.
         """
+        vector = InventoryVector(*vector)
+        try:
+            INVENTORY_VECTOR.pack_one(vector)
+        except FieldError as error:
+            raise error.within("InventoryVector") from None
         if get_ident() != self._thread:
             self._cross(self.queue_inventory, vector, force)
             return
         if self.state is State.CONNECTING or self.is_closing or (vector in self._known and not force):
             return
-        vector = InventoryVector(*vector)
         if vector.is_block:
             self._announce_block(vector)
             return
@@ -168,13 +183,8 @@ class SoterPeerProtocol(PeerConversation):
 
         :return: those sent.
         """
-        if get_ident() != self._thread:
-            crossed: Sequence[NetAddress] = self._cross(self.push_addresses, addresses)
-            return crossed
         picked = pick_addresses(addresses, self.config.random)
-        if picked:
-            self._send(Addr(picked), Encoding.BASE, None)
-        return picked
+        return self._push_all([Addr(picked)] if picked else [], picked)
 
     def push_address_cache(
         self, inbound: Iterable[NetAddress], outbound: Iterable[NetAddress], known: Iterable[NetAddress]
@@ -183,37 +193,42 @@ class SoterPeerProtocol(PeerConversation):
 
         :return: the messages sent.
         """
-        if get_ident() != self._thread:
-            crossed: Sequence[AddrCache] = self._cross(self.push_address_cache, inbound, outbound, known)
-            return crossed
         caches = address_caches(inbound, outbound, known)
-        for cache in caches:
-            self._send(cache, Encoding.BASE, None)
-        return caches
+        return self._push_all(caches, caches)
+
+    def _push_all(self, messages: Sequence[Message], result: T) -> T:
+        """Send all of ``messages``, or none if one of them cannot be encoded."""
+        frames = [self._encode(message, Encoding.BASE) for message in messages]
+        if get_ident() != self._thread:
+            crossed: T = self._cross(self._push_all, messages, result)
+            return crossed
+        for frame, message in zip(frames, messages, strict=True):
+            self._queue(frame, message, Encoding.BASE, None)
+        return result
 
     def push_get_blocks(self, height: int | None = None, stop: Hash = ZERO_HASH) -> Deferred[None]:
         """Ask for the blocks above ``height``; a repeat of the last call is dropped, unless ``stop`` is zero.
 
         :return: as :meth:`send`; has fired already when the call was dropped.
         """
-        if get_ident() != self._thread:
-            crossed: Deferred[None] = self._cross(self.push_get_blocks, height, stop)
-            return crossed
-        if self._asked_blocks.repeats(height, stop):
-            return succeed(None)
-        return self.send(GetBlocks(self.config.protocol_version, height, stop))
+        return self._ask(GetBlocks(self.config.protocol_version, height, stop), self._asked_blocks)
 
     def push_get_headers(self, height: int | None = None, stop: Hash = ZERO_HASH) -> Deferred[None]:
         """Ask for the headers above ``height``; a repeat of the last call is dropped.
 
         :return: as :meth:`send`; has fired already when the call was dropped.
         """
+        return self._ask(GetHeaders(self.config.protocol_version, height, stop), self._asked_headers)
+
+    def _ask(self, message: GetBlocks | GetHeaders, asked: LastAsked) -> Deferred[None]:
+        # encoded first: what cannot be asked must not make the next question a repeat
+        frame = self._encode(message, Encoding.BASE)
         if get_ident() != self._thread:
-            crossed: Deferred[None] = self._cross(self.push_get_headers, height, stop)
+            crossed: Deferred[None] = self._cross(self._ask, message, asked)
             return crossed
-        if self._asked_headers.repeats(height, stop):
+        if asked.repeats(message.height, message.stop):
             return succeed(None)
-        return self.send(GetHeaders(self.config.protocol_version, height, stop))
+        return self._send_frame(frame, message, Encoding.BASE)
 
     def push_reject(self, command: str, code: int, reason: str, hash: Hash | None = None) -> Deferred[None]:
         """Send a ``reject``; nothing to a remote too old to know it.
@@ -223,14 +238,17 @@ class SoterPeerProtocol(PeerConversation):
         :param hash: of the block or transaction refused; needed for these two, and for no other.
         :return: as :meth:`send`; has fired already when nothing is sent.
         """
+        message = Reject(command.encode(), code, reason.encode(), ZERO_HASH if hash is None else hash)
+        exists = self._pver >= Reject.since
+        frame = self._encode(message, Encoding.BASE) if exists else b""
         if get_ident() != self._thread:
             crossed: Deferred[None] = self._cross(self.push_reject, command, code, reason, hash)
             return crossed
-        if self._pver < Reject.since:
+        if not exists:
             return succeed(None)
         if hash is None and command in ("block", "tx"):
             self.log.warn("{peer}: a reject of {command} should name its hash", peer=self, command=command)
-        return self.send(Reject(command.encode(), code, reason.encode(), hash or ZERO_HASH))
+        return self._send_frame(frame, message, Encoding.BASE)
 
     # -- waiting -------------------------------------------------------------------------------
 
@@ -282,8 +300,8 @@ class SoterPeerProtocol(PeerConversation):
             wants_headers=self._wants_headers,
             witness=remote is not None and bool(remote.services & Services.WITNESS),
             known_inventory=len(self._known),
-            queue_length=0 if outbox is None else len(outbox),
-            queue_bytes=0 if outbox is None else outbox.waiting,
+            queue_length=len(self._held or ()) + (0 if outbox is None else len(outbox)),
+            queue_bytes=self._held_bytes + (0 if outbox is None else outbox.waiting),
             trailing_bytes=self._trailing_bytes,
             malformed=self._malformed,
             unknown_commands=self._unknown_commands,

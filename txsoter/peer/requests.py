@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -97,9 +98,14 @@ class Requests:
         :param timeout: seconds, or None to wait for as long as the connection lasts.
         :return: fires with the answer, or fails with a :exc:`~txsoter.errors.RequestFailed`. Cancelling
             it gives the question up.
+        :raises FieldError: for arguments that cannot be.
         """
         if not (isinstance(expected, type) and issubclass(expected, Message)):
             raise FieldError("expected_type", expected, "a class of txsoter.wire")
+        if timeout is not None and not (isinstance(timeout, (int, float)) and 0 <= timeout < inf):
+            raise FieldError("timeout", timeout, "a number of seconds, or None to wait as long as the connection lasts")
+        if matching is not None and not callable(matching):
+            raise FieldError("matching", matching, "callable, or None")
         answer: Deferred[A] = Deferred(lambda _: self._finish(request))
         request = _Request(question, expected, matching, answer)
         self._waiting.append(request)
@@ -112,14 +118,18 @@ class Requests:
     def received(self, message: Message) -> None:
         """A message has come: give it to the question that it answers, or tell those that it refuses."""
         ids = _ids(message)
-        for request in self._waiting:
+        for request in list(self._waiting):
+            if request.answer.called:
+                # the one before it has failed, which made somebody give it up
+                continue
             try:
                 answered = request.answered_by(message, ids)
             except Exception as error:
                 # matching() is the caller's: its failure is the answer to the one who asked
                 self._fail(request, error)
-                return
-            if answered:
+                continue
+            # matching() may have given it up, too
+            if answered and not request.answer.called:
                 self._finish(request)
                 request.answer.callback(message)
                 return
@@ -153,4 +163,5 @@ class Requests:
 
     def _fail(self, request: _Request[Any], error: Exception) -> None:
         self._finish(request)
-        request.answer.errback(error)
+        if not request.answer.called:
+            request.answer.errback(error)

@@ -20,8 +20,13 @@ class CrossingDeferred(Deferred[T]):
     the other thread, use :func:`twisted.internet.threads.blockingCallFromThread`.
     """
 
-    def __init__(self, call_from_thread: Callable[..., Any], reactor_thread: int) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        call_from_thread: Callable[..., Any],
+        reactor_thread: int,
+        canceller: Callable[[Deferred[Any]], None] | None = None,
+    ) -> None:
+        super().__init__(canceller)
         self._call_from_thread = call_from_thread
         self._reactor_thread = reactor_thread
 
@@ -51,6 +56,13 @@ class CrossingDeferred(Deferred[T]):
             errbackKeywords=kwargs,
         )
 
+    def cancel(self) -> None:
+        """As ever; from another thread it is done a little later."""
+        if get_ident() == self._reactor_thread:
+            super().cancel()
+        else:
+            self._call_from_thread(super().cancel)
+
 
 def _same(result: T) -> T:
     return result
@@ -61,12 +73,21 @@ def cross(
 ) -> Deferred[Any]:
     """Call ``function`` in the reactor's thread, from another.
 
-    :return: fires in the reactor's thread with what ``function`` returns or raises.
+    :return: fires in the reactor's thread with what ``function`` returns or raises. Cancelling it cancels what
+        ``function`` returned, or keeps it from being called.
     """
-    result: CrossingDeferred[Any] = CrossingDeferred(call_from_thread, reactor_thread)
+    called: list[Deferred[Any]] = []
+
+    def give_up(_: Deferred[Any]) -> None:
+        for each in called:
+            each.cancel()
+
+    result: CrossingDeferred[Any] = CrossingDeferred(call_from_thread, reactor_thread, give_up)
 
     def call() -> None:
-        maybeDeferred(function, *args, **kwargs).addCallbacks(result.callback, result.errback)
+        if not result.called:
+            called.append(maybeDeferred(function, *args, **kwargs))
+            called[0].addCallbacks(result.callback, result.errback)
 
     call_from_thread(call)
     return result

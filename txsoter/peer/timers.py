@@ -50,7 +50,8 @@ class Repeating:
 class Deadline:
     """Calls back once the time has come, where the time may move on meanwhile.
 
-    Moving it costs nothing: the timer is looked at when it expires, and set again for what is left.
+    Moving it costs nothing: the timer is looked at when it expires, and set again for what is left. When it
+    has come nearer, :meth:`arm` must be called.
 
     :param left: gives the seconds that are left, or None when there is nothing to wait for.
     :param expired: called when none are.
@@ -65,11 +66,15 @@ class Deadline:
         self._call: IDelayedCall | None = None
 
     def arm(self) -> None:
-        """Watch, unless it does so already."""
+        """Watch, unless it does so already for a time no later."""
+        left = self._left()
+        if left is None:
+            return
+        left = max(0.0, left)
         if self._call is None:
-            left = self._left()
-            if left is not None:
-                self._call = self._clock.callLater(max(0.0, left), self._look)
+            self._call = self._clock.callLater(left, self._look)
+        elif self._call.getTime() > self._clock.seconds() + left:
+            self._call.reset(left)
 
     def disarm(self) -> None:
         """Watch no more."""

@@ -164,7 +164,18 @@ class FrameDecoder(Generic[R]):
     :ivar routes: the routes found so far, by magic and command: 16 bytes.
     """
 
-    __slots__ = ("_buffer", "_find", "_magic", "_need", "_offset", "_parts", "_parts_size", "_skip", "routes")
+    __slots__ = (
+        "_buffer",
+        "_find",
+        "_magic",
+        "_need",
+        "_offset",
+        "_parts",
+        "_parts_size",
+        "_skip",
+        "_skips_header",
+        "routes",
+    )
 
     def __init__(self, magic: int, find: Callable[[bytes], R]) -> None:
         self._magic = magic
@@ -177,6 +188,8 @@ class FrameDecoder(Generic[R]):
         self._parts_size = 0
         self._need = 0
         self._skip = 0
+        # a header that is to be skipped, but does not yet say how much
+        self._skips_header = False
 
     @property
     def buffered(self) -> int:
@@ -209,6 +222,9 @@ class FrameDecoder(Generic[R]):
         else:
             self._buffer = self._buffer[self._offset :] + data
             self._offset = 0
+        if self._skips_header and len(self._buffer) - self._offset >= HEADER_SIZE:
+            self._skips_header = False
+            self.skip()
 
     def next_frame(self) -> tuple[R, bytes] | None:
         """The next whole frame's route and payload, its checksum found right; None until there is one.
@@ -234,7 +250,7 @@ class FrameDecoder(Generic[R]):
                 if sha256(sha256(payload).digest()).digest()[:4] != expected:
                     _check_payload(buffer[offset + 4 : offset + 16], payload, expected)
                 return route, payload
-        elif have:
+        elif have and not self._skips_header:
             _check_magic(buffer[offset : offset + 4], self._magic)
             # so that each byte of the magic is looked at as it comes
             need = have + 1 if have < _MAGIC.size else HEADER_SIZE
@@ -249,8 +265,10 @@ class FrameDecoder(Generic[R]):
     def skip(self) -> None:
         """Leave out the frame whose header was malformed, the payload that it announces included."""
         buffer, offset = self._buffer, self._offset
-        length = _LENGTH_AND_CHECKSUM.unpack_from(buffer, offset + 16)[0] if len(buffer) - offset >= HEADER_SIZE else 0
-        end = offset + HEADER_SIZE + length
+        if len(buffer) - offset < HEADER_SIZE:
+            self._skips_header = True
+            return
+        end = offset + HEADER_SIZE + _LENGTH_AND_CHECKSUM.unpack_from(buffer, offset + 16)[0]
         self._skip = max(0, end - len(buffer))
         self._offset = min(end, len(buffer))
 
@@ -258,6 +276,7 @@ class FrameDecoder(Generic[R]):
         """Forget what waits."""
         self._buffer = b""
         self._offset = self._parts_size = self._skip = 0
+        self._skips_header = False
         self._parts.clear()
 
     def _route(self, key: bytes, length: int) -> R:

@@ -360,11 +360,20 @@ class MalformedFrameTests(TestCase):
             self.assertEqual(self.decoder.buffered, 0)
 
     def test_skip_of_a_header_that_came_in_part(self) -> None:
-        """Of a wrong magic's frame the length may be unknown: its header is all that is left out."""
-        self.decoder.feed(b"\0" * 5)
-        self.assert_malformed("another network")
-        self.decoder.skip()
-        self.assertEqual(self.decoder.feed_all([b"\0" * 19 + PING]), [content(PING)])
+        """Of a wrong magic's frame the length may not be known yet: it counts once its header is whole."""
+        for length in (0, 9):
+            for again in (False, True):
+                wrong_magic = bytes(16) + length.to_bytes(4, "little") + bytes(4 + length)
+                self.setUp()
+                self.decoder.feed(wrong_magic[:5])
+                self.assert_malformed("another network")
+                self.decoder.skip()
+                if again:
+                    self.assertIsNone(self.decoder.next_frame())
+                    self.assertEqual(self.decoder.feed_all([wrong_magic[5:7]]), [])
+                else:
+                    self.decoder.feed(wrong_magic[5:7])
+                self.assertEqual(self.decoder.feed_all([wrong_magic[7:] + PING]), [content(PING)])
 
     def test_bad_checksum_is_done_with(self) -> None:
         """The next frame still decodes."""

@@ -1,0 +1,1 @@
+"""How fast txsoter is: ``python -m benchmarks --help``. Needs the extra ``bench``."""

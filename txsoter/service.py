@@ -1,0 +1,241 @@
+"""Peers that are kept: a Twisted service that dials some, is dialled by others, and ends them all.
+
+::
+
+    service = PeerService(config)
+    service.dial(clientFromString(reactor, "tcp:192.0.2.7:18555"), "tcp:192.0.2.7:18555")
+    service.listen(serverFromString(reactor, "tcp:18555"), "tcp:18555")
+    service.setServiceParent(application)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from twisted.application.internet import ClientService, backoffPolicy
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred, succeed
+from twisted.internet.error import ConnectingCancelledError, ConnectionDone
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+)
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from txsoter.peer.addressing import address_text
+from txsoter.peer.config import PeerConfig
+from txsoter.peer.factory import SoterClientFactory, SoterFactory, SoterServerFactory
+from txsoter.peer.listeners import Listeners
+from txsoter.peer.logs import sanitize
+from txsoter.peer.protocol import SoterPeerProtocol
+from txsoter.wire import GetBlocks, GetData, GetHeaders, Headers, Inv, NotFound
+
+__all__ = ["PeerService", "having_nothing"]
+
+STOPPING = "the service stops"
+"""Why connections end when the service does."""
+
+
+def having_nothing() -> Listeners:
+    """Listeners of one who has no blocks, and says so: a soterd closes on those who do not answer it."""
+
+    def no_blocks(peer: SoterPeerProtocol, question: GetBlocks) -> None:
+        peer.send(Inv())
+
+    def no_headers(peer: SoterPeerProtocol, question: GetHeaders) -> None:
+        peer.send(Headers())
+
+    def no_data(peer: SoterPeerProtocol, question: GetData) -> None:
+        # again as rows: a remote may ask for more than may be sent at once
+        for start in range(0, len(question.vectors), 45_000):
+            peer.send(NotFound(question.vectors[start : start + 45_000]))
+
+    return Listeners(on_getblocks=no_blocks, on_getheaders=no_headers, on_getdata=no_data)
+
+
+class PeerService(MultiService):
+    """Dials peers and dials them again when they are gone, lets others dial us, and ends all of them when it stops.
+
+    :param config: of all its peers.
+    :param clock: for the waits between attempts; by default the reactor.
+    :param retry_policy: gives the seconds to wait after so many failures in a row; by default 1.5 and more, up to a
+        minute, with jitter. What does not get through the handshake counts as a failure.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        config: PeerConfig,
+        clock: IReactorTime | None = None,
+        retry_policy: Callable[[int], float] | None = None,
+    ) -> None:
+        MultiService.__init__(self)
+        self.config = config
+        self._clock = clock
+        self._retry_policy = backoffPolicy() if retry_policy is None else retry_policy
+        self._outbound = SoterClientFactory(config)
+        self._inbound = SoterServerFactory(config)
+
+    @property
+    def peers(self) -> frozenset[SoterPeerProtocol]:
+        """Those that live, ready or not."""
+        return frozenset(self._outbound.peers | self._inbound.peers)
+
+    def dial(self, endpoint: IStreamClientEndpoint, name: str) -> ClientService:
+        """Keep a connection to a peer while the service runs.
+
+        :param name: of the endpoint, for the log.
+        :return: whose ``whenConnected()`` waits for a :class:`ReadyPeer`. Give it to ``removeService`` to end it.
+        """
+        ready = _ReadyPeers(endpoint, name, self._outbound)
+        client = ClientService(ready, Factory.forProtocol(ReadyPeer), self._retry_policy, self._clock)
+        MultiService.addService(self, client)
+        return client
+
+    def listen(self, endpoint: IStreamServerEndpoint, name: str) -> ListeningService:
+        """Let peers dial us while the service runs.
+
+        :param name: of the endpoint, for the log.
+        """
+        listening = ListeningService(endpoint, name, self._inbound)
+        MultiService.addService(self, listening)
+        return listening
+
+    def stopService(self) -> Deferred[None]:
+        """End everything.
+
+        :return: fires once no connection, port or timer is left.
+        """
+        self.log.info("stopping, connections: {count}", count=len(self.peers))
+        ended = [factory.disconnect_all(STOPPING) for factory in (self._outbound, self._inbound)]
+        return gatherResults([*ended, maybeDeferred(MultiService.stopService, self)]).addCallback(lambda _: None)
+
+
+class ListeningService(Service):
+    """A port that is open while the service runs.
+
+    :ivar port: None while it is not.
+    """
+
+    log = Logger()
+
+    def __init__(self, endpoint: IStreamServerEndpoint, name: str, factory: SoterFactory) -> None:
+        self._endpoint = endpoint
+        self._name = name
+        self._factory = factory
+        self._opening: Deferred[Any] | None = None
+        self.port: IListeningPort | None = None
+
+    def privilegedStartService(self) -> None:
+        """Open the port.
+
+        :raises twisted.internet.error.CannotListenError: when that is known at once; later it is logged.
+        """
+        Service.privilegedStartService(self)
+        failures: list[Failure] | None = []
+
+        def failed(failure: Failure) -> None:
+            if failures is not None:
+                failures.append(failure)
+            elif failure.check(CancelledError) is None:
+                self.log.error("cannot listen on {name}: {error}", name=self._name, error=failure.getErrorMessage())
+
+        self._opening = maybeDeferred(self._endpoint.listen, self._factory).addCallbacks(self._opened, failed)
+        now, failures = failures, None
+        if now:
+            self._opening = None
+            now[0].raiseException()
+
+    def _opened(self, port: IListeningPort) -> None:
+        self.port = port
+        self.log.info("listening on {name}: {address}", name=self._name, address=address_text(port.getHost()))
+
+    def startService(self) -> None:
+        """Open the port, unless ``privilegedStartService`` has done that."""
+        Service.startService(self)
+        if self._opening is None:
+            self.privilegedStartService()
+
+    def stopService(self) -> Deferred[None]:
+        """Close the port; fires once it is."""
+        Service.stopService(self)
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.cancel()
+        port, self.port = self.port, None
+        closing: Deferred[None] = succeed(None)
+        return closing if port is None else closing.addCallback(lambda _: port.stopListening())
+
+
+class ReadyPeer(Protocol):
+    """What a ClientService takes for the connection: a peer, from the end of the handshake on.
+
+    :ivar peer: the peer.
+    """
+
+    transport: Any
+
+    @property
+    def peer(self) -> SoterPeerProtocol:
+        """The peer itself."""
+        peer: SoterPeerProtocol = self.transport.peer
+        return peer
+
+
+class _Grip:
+    """The little of a transport that a ClientService needs of a peer."""
+
+    def __init__(self, peer: SoterPeerProtocol) -> None:
+        self.peer = peer
+
+    def loseConnection(self) -> None:
+        self.peer.disconnect(STOPPING)
+
+
+@implementer(IStreamClientEndpoint)
+class _ReadyPeers:
+    """Connects to peers, handshake included.
+
+    (Waiting for that in a ClientService's prepareConnection makes it trip over connections that end meanwhile: it has
+    no transition for them, and logs a traceback for each.)
+    """
+
+    log = Logger()
+
+    def __init__(self, endpoint: IStreamClientEndpoint, name: str, peers: SoterClientFactory) -> None:
+        self._endpoint = endpoint
+        self._name = name
+        self._peers = peers
+
+    def __repr__(self) -> str:
+        return self._name  # a ClientService logs it
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
+        """Dial, and wait until the peer is ready."""
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: IProtocolFactory) -> Any:
+        try:
+            peer = cast(SoterPeerProtocol, await self._endpoint.connect(self._peers))
+        except (CancelledError, ConnectingCancelledError):
+            raise
+        except Exception as error:
+            self.log.info("cannot connect to {name}: {error}", name=self._name, error=sanitize(str(error)))
+            raise
+        try:
+            await peer.when_ready()
+        except CancelledError:
+            peer.disconnect(STOPPING)
+            raise
+        ready: Any = factory.buildProtocol(peer.transport.getPeer())
+        ready.makeConnection(_Grip(peer))
+        peer.when_closed().addCallback(lambda _: ready.connectionLost(Failure(ConnectionDone())))
+        return ready

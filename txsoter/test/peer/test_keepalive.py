@@ -1,0 +1,55 @@
+"""Tests of :mod:`txsoter.peer.keepalive` (PEER.md, "Keeping alive")."""
+
+from __future__ import annotations
+
+from txsoter.peer.keepalive import MAX_PINGS_IN_FLIGHT, PingTracker
+from txsoter.test.peer.support import TrialCase
+
+
+class PingTrackerTests(TrialCase):
+    def setUp(self) -> None:
+        self.pings = PingTracker()
+
+    def seen(self) -> tuple[int | None, float | None, int | None]:
+        return self.pings.last_nonce, self.pings.last_time, self.pings.last_micros
+
+    def test_never_measured_reads_as_none(self) -> None:
+        self.assertEqual((*self.seen(), self.pings.in_flight), (None, None, None, 0))
+
+    def test_nonce_time_and_round_trip_in_microseconds_are_kept(self) -> None:
+        self.pings.sent(7, 100.0)
+        self.assertEqual((*self.seen(), self.pings.in_flight), (7, 100.0, None, 1))
+        self.assertEqual(self.pings.received(7, 100.001234), 1234)
+        self.assertEqual((*self.seen(), self.pings.in_flight), (7, 100.0, 1234, 0))
+
+    def test_a_pong_with_another_nonce_changes_nothing(self) -> None:
+        self.pings.sent(7, 100.0)
+        self.assertIsNone(self.pings.received(8, 101.0))
+        self.assertEqual((*self.seen(), self.pings.in_flight), (7, 100.0, None, 1))
+
+    def test_a_second_pong_changes_nothing(self) -> None:
+        self.pings.sent(7, 100.0)
+        self.pings.received(7, 100.5)
+        self.assertIsNone(self.pings.received(7, 109.0))
+        self.assertEqual(self.pings.last_micros, 500_000)
+
+    def test_several_pings_may_be_in_flight(self) -> None:
+        """A second ping makes the reference miss the first pong."""
+        self.pings.sent(1, 100.0)
+        self.pings.sent(2, 101.0)
+        self.assertEqual(self.pings.in_flight, 2)
+        self.assertEqual(self.pings.received(1, 102.0), 2_000_000)
+        self.assertEqual(self.pings.received(2, 104.0), 3_000_000)
+        self.assertEqual(self.seen(), (2, 101.0, 3_000_000))
+
+    def test_no_time_at_all_is_a_measurement(self) -> None:
+        self.pings.sent(0, 0.0)
+        self.assertEqual(self.pings.received(0, 0.0), 0)
+        self.assertEqual(self.seen(), (0, 0.0, 0))
+
+    def test_a_remote_that_never_answers_costs_a_bounded_memory(self) -> None:
+        for nonce in range(MAX_PINGS_IN_FLIGHT + 1):
+            self.pings.sent(nonce, float(nonce))
+        self.assertEqual(self.pings.in_flight, MAX_PINGS_IN_FLIGHT)
+        self.assertIsNone(self.pings.received(0, 5000.0))
+        self.assertEqual(self.pings.received(1, 2.0), 1_000_000)

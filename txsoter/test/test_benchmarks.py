@@ -1,0 +1,164 @@
+"""The benchmarks run and measure what they say; how fast anything is, is not looked at here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LIMIT = 120
+"""Seconds for any of them; a busy machine needs more than the few that they take."""
+
+
+def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """``python -m benchmarks`` with these arguments, to its end."""
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL)
+
+
+def quick(suite: str, tmp_path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
+    """A trial run: what it printed, and its rows by name."""
+    file = tmp_path / "figures.json"
+    done = benchmarks(suite, "--quick", "--json", str(file))
+    assert done.returncode == 0, done.stderr
+    # no progress without a terminal, no warning, nothing left unhandled
+    assert done.stderr == ""
+    whole = json.loads(file.read_text())
+    assert whole["quick"] is True
+    assert whole["machine"]["packages"]["txsoter"]
+    (report,) = whole["suites"]
+    assert report["suite"] == suite
+    for note in report["notes"]:
+        assert note[:40] in done.stdout
+    return done.stdout, {row["name"]: row for row in report["rows"]}
+
+
+def assert_figures(row: dict[str, Any], *columns: str) -> None:
+    """The row has these figures, each the median of its rounds."""
+    assert set(columns) <= set(row["figures"])
+    for figure in row["figures"].values():
+        assert len(figure["rounds"]) >= 1
+        assert figure["min"] == min(figure["rounds"])
+        assert figure["max"] == max(figure["rounds"])
+        assert figure["min"] <= figure["median"] <= figure["max"]
+
+
+def test_codec(tmp_path: Path) -> None:
+    """Each message is decoded, encoded and sent on, beside the floor; other libraries as far as there are any."""
+    printed, rows = quick("codec", tmp_path)
+    names = {name.partition(" ")[2] for name in rows if name.startswith("decode ")}
+    assert names >= {
+        "ping",
+        "version",
+        "inv of 45,000",
+        "headers of 2000",
+        "tx, 225 B",
+        "block, 4 MB",
+        "cfilter, 20 KB",
+    }
+    for name in names:
+        for what in ("decode", "encode", "sent on"):
+            row = rows[f"{what} {name}"]
+            assert_figures(row, "txsoter", "SHA-256 twice")
+            assert row["figures"]["txsoter"]["min"] > 0
+            assert row["values"]["x floor"] > 0
+    assert len([name for name in rows if name.startswith("inv of 1000, ")]) == 3
+    assert "decode headers of 2000" in printed
+
+
+def test_peer(tmp_path: Path) -> None:
+    """All modes run between two processes, of this library and of the floors, and the listeners heard everything."""
+    printed, rows = quick("peer", tmp_path)
+    assert len(rows) == 11
+    for name, row in rows.items():
+        floors = ("bare",) if name.startswith("handshakes") else ("bare", "checksum")
+        assert_figures(row, "txsoter", *floors)
+        assert row["figures"]["txsoter"]["min"] > 0
+    assert "mixed shapes go at" in printed
+
+
+def test_scale(tmp_path: Path) -> None:
+    """Idle connections are made, aged, measured and told something, and none is lost."""
+    printed, rows = quick("scale", tmp_path)
+    assert len(rows) == 10
+    for row in rows.values():
+        assert_figures(row, "txsoter", "bare")
+    assert rows["5 connections: objects each, dialling end"]["figures"]["txsoter"]["min"] > 0
+    assert "CPU idle" in printed
+
+
+@pytest.mark.parametrize("mode", ["ping", "inv", "handshake-16"])
+def test_ends_alone(mode: str) -> None:
+    """One end serves, another process drives it, and the accepting end's listeners count what came."""
+    from benchmarks.children import Child
+
+    with Child("peer", "serve", "tcp:0:interface=127.0.0.1", "--report", "--read-vectors") as serving:
+        port = serving.answer(LIMIT)["port"]
+        done = benchmarks("peer", "drive", f"tcp:127.0.0.1:{port}", mode, "20")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["rate"] > 0
+        counts = serving.ask("report", timeout=LIMIT)
+    expected = {"ping": ("ping", 20), "inv": ("vectors", 20_000), "handshake-16": ("ready", 20)}
+    name, count = expected[mode]
+    assert counts[name] == count
+
+
+def test_child_ends_with_its_owner() -> None:
+    """A child process is gone once its context is left, also when that happens by an error."""
+    from benchmarks.children import Child
+
+    with pytest.raises(ZeroDivisionError), Child("peer", "serve", "tcp:0:interface=127.0.0.1", "--report") as serving:
+        serving.answer(LIMIT)
+        raise ZeroDivisionError
+    assert serving.code is not None
+
+
+def test_child_that_fails_is_an_error() -> None:
+    """What a child cannot do fails in the one who asked."""
+    from benchmarks.children import Child
+
+    with Child("peer", "drive", "tcp:127.0.0.1:1", "-", "0") as driving, pytest.raises(RuntimeError, match="Refused"):
+        driving.ask("ping", 1, timeout=LIMIT)
+    with (
+        Child("peer", "serve", "no-such-endpoint:0") as serving,
+        pytest.raises(RuntimeError, match="ended with status 1"),
+    ):
+        serving.answer(LIMIT)
+
+
+def test_rounds_take_turns() -> None:
+    """Everybody is warmed up, then each round has everybody, another one first; ratios are taken round by round."""
+    from benchmarks.measure import Figure, collect, interleave
+
+    order: list[str] = []
+
+    def case(name: str, value: float) -> dict[str, float]:
+        order.append(name)
+        return {"us": value * len(order)}
+
+    results = interleave({"a": lambda: case("a", 1), "b": lambda: case("b", 2)}, 2)
+    assert order == ["a", "b", "a", "b", "b", "a"]
+    figures = collect(results, "us")
+    assert figures == {"a": Figure((3, 6)), "b": Figure((8, 10))}
+    assert figures["b"].over(figures["a"]) == pytest.approx((8 / 3 + 10 / 6) / 2)
+    assert (figures["a"].median, figures["a"].spread) == (4.5, (3, 6))
+
+
+def test_command_line() -> None:
+    """Options mean the same before and behind the suite; fewer than 5 rounds are no figure."""
+    from benchmarks.__main__ import parser
+
+    for line in ("--quick --rounds 7 codec", "codec --quick --rounds 7", "--quick codec --rounds 7"):
+        found = parser().parse_args(line.split())
+        assert (found.suite, found.quick, found.rounds) == ("codec", True, 7)
+    refused = benchmarks("codec", "--rounds", "4")
+    assert refused.returncode == 2
+    assert "at least 5 rounds" in refused.stderr
+    refused = benchmarks("peer", "drive", "tcp:127.0.0.1:1", "dance", "3")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("mode 'dance': must be one of ping,")
