@@ -35,7 +35,7 @@ from txsoter.peer.factory import SoterClientFactory, SoterFactory, SoterServerFa
 from txsoter.peer.listeners import Listeners
 from txsoter.peer.logs import sanitize
 from txsoter.peer.protocol import SoterPeerProtocol
-from txsoter.wire import GetBlocks, GetData, GetHeaders, Headers, Inv, NotFound
+from txsoter.wire import MAX_INVENTORY_SENT, GetBlocks, GetData, GetHeaders, Headers, Inv, NotFound
 
 __all__ = ["PeerService", "having_nothing"]
 
@@ -53,9 +53,9 @@ def having_nothing() -> Listeners:
         peer.send(Headers())
 
     def no_data(peer: SoterPeerProtocol, question: GetData) -> None:
-        # again as rows: a remote may ask for more than may be sent at once
-        for start in range(0, len(question.vectors), 45_000):
-            peer.send(NotFound(question.vectors[start : start + 45_000]))
+        # a remote may ask for more at once than may be sent at once
+        for start in range(0, len(question.vectors), MAX_INVENTORY_SENT):
+            peer.send(NotFound(question.vectors[start : start + MAX_INVENTORY_SENT]))
 
     return Listeners(on_getblocks=no_blocks, on_getheaders=no_headers, on_getdata=no_data)
 
@@ -108,6 +108,20 @@ class PeerService(MultiService):
         listening = ListeningService(endpoint, name, self._inbound)
         MultiService.addService(self, listening)
         return listening
+
+    def privilegedStartService(self) -> None:
+        """Open the ports.
+
+        :raises twisted.internet.error.CannotListenError: for one that cannot be.
+        """
+        MultiService.privilegedStartService(self)
+
+    def startService(self) -> None:
+        """Open the ports that are not open yet, and dial.
+
+        :raises twisted.internet.error.CannotListenError: for a port that cannot be.
+        """
+        MultiService.startService(self)
 
     def stopService(self) -> Deferred[None]:
         """End everything.

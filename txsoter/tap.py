@@ -265,9 +265,9 @@ class ProcessService(PeerService):
         from twisted.internet import reactor
 
         run: Any = reactor
-        run.callWhenRunning(self._end_well, run)
+        run.callWhenRunning(self._end_by_sigterm, run)
 
-    def _end_well(self, reactor: Any) -> None:
+    def _end_by_sigterm(self, reactor: Any) -> None:
         """Let SIGTERM stop the reactor, and no more: twistd and twist then kill themselves by it once more."""
 
         def stop(*_: object) -> None:

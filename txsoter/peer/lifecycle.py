@@ -223,6 +223,10 @@ class PeerLifecycle(Protocol, ABC):
         self._closed()
 
     def _lost_reason(self, failure: Failure) -> CloseReason:
+        inner = next(iter(getattr(failure.value, "args", ())), None)
+        if isinstance(inner, Failure):
+            # txtorcon hands the transport's failure on inside an error of its own
+            failure = inner
         if getattr(self.transport, "disconnecting", False):
             # somebody has closed the transport itself, such as a ClientService that stops
             by, cause, detail = ClosedBy.LOCAL, CloseCause.DISCONNECT, "its transport was closed"

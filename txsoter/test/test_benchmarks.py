@@ -76,8 +76,7 @@ def test_peer(tmp_path: Path) -> None:
     printed, rows = quick("peer", tmp_path)
     assert len(rows) == 11
     for name, row in rows.items():
-        floors = ("bare",) if name.startswith("handshakes") else ("bare", "checksum")
-        assert_figures(row, "txsoter", *floors)
+        assert_figures(row, "txsoter", "bare" if name.startswith("handshakes") else "checksum")
         assert row["figures"]["txsoter"]["min"] > 0
     assert "mixed shapes go at" in printed
 

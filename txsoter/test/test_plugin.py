@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 from unittest import TestCase
 
 from twisted.application.service import IServiceMaker
@@ -27,7 +28,8 @@ class PluginTests(TestCase):
 
     def test_found(self) -> None:
         """There is one plugin named soter, and it makes what tap.py says."""
-        (maker,) = [each for each in getPlugins(IServiceMaker) if each.tapname == "soter"]
+        found: list[Any] = [each for each in getPlugins(IServiceMaker) if each.tapname == "soter"]
+        (maker,) = found
         from txsoter import tap
 
         self.assertEqual(maker.module, "txsoter.tap")

@@ -63,7 +63,11 @@ def bridge(listen_port: int, node: str, log: Path, services: int = 9) -> Iterato
         yield
     finally:
         process.terminate()
-        process.wait(15)
+        try:
+            process.wait(15)
+        finally:
+            process.kill()
+            process.wait()
 
 
 @live(180)

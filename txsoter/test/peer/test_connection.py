@@ -13,6 +13,7 @@ from txsoter.errors import (
     FieldError,
     LocalError,
     PayloadTooLarge,
+    SendQueueFull,
     UnsupportedMessage,
 )
 from txsoter.networks import SIMNET

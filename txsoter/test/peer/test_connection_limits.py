@@ -70,6 +70,17 @@ class NegotiationTimeoutTests(PeerTestCase):
         gate.callback(None)
         self.assert_times_out(pair, "version known", 130.0)
 
+    def test_a_handler_that_begins_just_before_the_end(self) -> None:
+        gate: Deferred[None] = Deferred()
+        pair = self.scripted(handshake=False, on_version=lambda peer, version: gate)
+        pair.clock.advance(30 - 2**-21)
+        pair.say(remote_version())
+        pair.advance(100)
+        self.assertIs(pair.peer.state, State.VERSION_KNOWN)
+        gate.callback(None)
+        pair.advance(1)
+        self.assert_closed(pair, CloseCause.NEGOTIATION_TIMEOUT)
+
     def test_not_once_it_is_ready(self) -> None:
         pair = self.scripted()
         pair.advance(200, 10)

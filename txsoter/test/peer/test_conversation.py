@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.address import HostnameAddress, IPv4Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel
 
 from txsoter import SIMNET, TESTNET1, CloseCause, ClosedBy, HandshakeFailed, Listeners, PeerConfig, SoterPeerProtocol
 from txsoter.peer.handshake import LIVE_NONCES, State
@@ -73,6 +74,9 @@ class FirstMessageTests(WholePeerTestCase):
                 self.assertEqual((name, pair.hear()), (name, []))
                 self.assertEqual([type(each) for each in before], [] if inbound else [Version])
                 self.assert_closed(pair, cause, command)
+                stats = pair.peer.stats()
+                unknown = cause is CloseCause.VERSION_EXPECTED
+                self.assertEqual((stats.unknown_commands, stats.malformed), (int(unknown), int(not unknown)))
 
     def test_a_reject_is_the_remotes_refusal_and_is_not_answered(self) -> None:
         """**better**: the reference rejects the reject."""
@@ -338,11 +342,16 @@ class OurVersionTests(WholePeerTestCase):
         nonsense: list[Callable[[], Any]] = [fails, lambda: "high", lambda: None, lambda: 2**31, lambda: 1.5]
         for inbound in BOTH:
             for newest_block in nonsense:
-                pair = self.fresh(config(newest_block=newest_block), inbound=inbound)
+                written: list[Any] = []
+                errors = self.log_lines(LogLevel.error)
+                settings = config(newest_block=newest_block, listeners=Listeners(on_write=noting(written)))
+                pair = self.fresh(settings, inbound=inbound)
                 if inbound:
                     pair.say(remote_version())
-                self.assertEqual(pair.hear(), [])
+                self.assertEqual((pair.hear(), [event for event in written if event[2] is None]), ([], []))
                 self.assert_closed(pair, CloseCause.LOCAL_FAILURE)
                 self.failureResultOf(pair.peer.when_ready(), HandshakeFailed)
                 logged = self.flushLoggedErrors(ZeroDivisionError)
                 self.assertEqual(len(logged), 1 if newest_block is fails else 0)
+                self.assertEqual(len(errors), 1)
+                self.assertIn("newest_block" if newest_block is fails else "Version.last_block", errors[0])

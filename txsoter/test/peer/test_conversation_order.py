@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel
 
 from txsoter import CloseCause, Listeners, SoterPeerProtocol
 from txsoter.peer.handshake import State
@@ -57,6 +58,24 @@ class OnVersionTests(WholePeerTestCase):
                 return await awaited
 
             self.refuse(refuses, inbound, awaited)
+
+    def test_it_is_written_whatever_the_remote_advertises(self) -> None:
+        for inbound in BOTH:
+            pair = self.fresh(config(listeners=Listeners(on_version=returning(REFUSAL))), inbound=inbound)
+            pair.hear()
+            pair.say(remote_version(protocol_version=0))
+            self.assertEqual(pair.hear(), [REFUSAL])
+            self.assert_closed(pair, CloseCause.REFUSED_BY_LISTENER)
+
+    def test_a_subclass_may_refuse_too(self) -> None:
+        class Choosy(SoterPeerProtocol):
+            def message_received(self, message: Message) -> Any:
+                return REFUSAL if isinstance(message, Version) else None
+
+        pair = self.fresh(protocol=Choosy, inbound=True)
+        pair.handshake()
+        self.assertEqual(pair.hear(), [REFUSAL])
+        self.assert_closed(pair, CloseCause.REFUSED_BY_LISTENER)
 
     def test_a_reject_that_cannot_be_written_still_closes(self) -> None:
         for waits in BOTH:
@@ -172,6 +191,34 @@ class OrderTests(WholePeerTestCase):
             self.assertIs(pair.peer.state, State.VERSION_KNOWN)
             pair.advance(0.5)
             self.assert_closed(pair, CloseCause.NEGOTIATION_TIMEOUT)
+
+    def test_when_it_is_over_only_the_ping_and_the_idle_timer_run(self) -> None:
+        pair = self.scripted()
+        times = sorted(each.getTime() for each in pair.clock.getDelayedCalls())
+        self.assertEqual(len(times), 2)
+        self.assertTrue(108 <= times[0] <= 120 and times[1] == 300, times)
+
+    def test_its_beginning_and_its_end_are_one_log_line_each_the_remotes_words_sanitised(self) -> None:
+        lines = self.log_lines(LogLevel.info)
+        pair = self.fresh()
+        pair.handshake(remote_version(user_agent=b"/<b>\x1b[31mevil:1.0.0/" + b"x" * 220))
+        peer = "192.0.2.2:18555 (outbound)"
+        shown = "/b[31mevil:1.0.0/" + "x" * 220
+        self.assertEqual(lines, [f"{peer}: ready, protocol version 70013, {shown}"])
+        pair.say(Reject(b"<tx>", 0x10, b"\x07 go <away>"))
+        pair.link.server.loseConnection()
+        pair.pump()
+        ended = "closed by the remote: the remote closed the connection (tx) [reject 0x10:  go away]"
+        self.assertEqual(lines[1:], [f"{peer}: {ended}"])
+
+    def test_a_reject_is_the_reason_of_the_remotes_close_only_if_it_was_its_last_word(self) -> None:
+        for last, code in ((Ping(1), None), (Reject(b"tx", 0x41, b"dust"), 0x41)):
+            pair = self.scripted()
+            pair.say(Reject(b"inv", 0x10, b"first"), last)
+            pair.link.server.loseConnection()
+            pair.pump()
+            reason = self.successResultOf(pair.peer.when_closed())
+            self.assertEqual((reason.cause, reason.code), (CloseCause.REMOTE_CLOSED, code))
 
     def test_what_the_remote_says_of_itself_is_kept(self) -> None:
         """The negotiated version is the lower of both; advertised and negotiated are kept apart."""

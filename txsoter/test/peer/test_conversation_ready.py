@@ -120,6 +120,14 @@ class InventoryTests(WholePeerTestCase):
         self.assertEqual(remote.commands, ["version", "verack"])
         self.assertEqual((clock.getDelayedCalls(), len(peer._trickle), len(peer._early_blocks)), ([], 0, 0))
 
+    def test_what_waits_for_a_remote_that_never_gets_ready_is_forgotten_with_it(self) -> None:
+        pair = self.fresh()
+        pair.peer.queue_inventory(as_tx(1))
+        pair.peer.queue_inventory(as_block(1))
+        pair.say(VerAck())
+        self.assert_closed(pair, CloseCause.VERSION_EXPECTED, "verack")
+        self.assertEqual((len(pair.peer._trickle), len(pair.peer._early_blocks)), (0, 0))
+
     def test_the_waiting_list_is_bounded_and_the_oldest_go(self) -> None:
         pair = self.fresh(config(max_trickle_queue=3))
         for number in range(10):
@@ -269,10 +277,13 @@ class KeepAliveTests(WholePeerTestCase):
 
     def test_an_answer_that_does_not_come_closes_and_names_the_command(self) -> None:
         pair = self.scripted()
+        timers = len(pair.clock.getDelayedCalls())
         pair.peer.send(GetBlocks(height=1))
         pair.advance(29)
+        self.assertEqual(len(pair.clock.getDelayedCalls()), timers + 1)
         pair.say(Inv())
         pair.advance(60)
+        self.assertEqual(len(pair.clock.getDelayedCalls()), timers)
         self.assertIs(pair.peer.state, State.READY)
         pair.peer.send(GetBlocks(height=2))
         pair.advance(29)

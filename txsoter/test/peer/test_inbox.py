@@ -409,6 +409,14 @@ class LookAheadTests(InboxTestCase):
         self.gate.callback(None)
         self.assertEqual((self.handled, len(self.reader.errors)), ([1, 2, 3], 1))
 
+    def test_after_a_malformed_one_that_was_forgiven_it_looks_ahead_again(self) -> None:
+        self.reader.asking = self.reader.forgiving = True
+        self.inbox.feed(pings(1) + BAD_CHECKSUM)
+        gate, self.gate = self.gate, Deferred()
+        gate.callback(None)
+        self.inbox.feed(pings(1, 2, 3))
+        self.assertEqual((self.handled, self.ahead), ([1, 1], [1, 1, 2, 3]))
+
     def test_a_malformed_payload_blocks_and_gets_its_turn(self) -> None:
         for frame in (BAD_CHECKSUM, TOO_SHORT):
             self.setUp()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -163,6 +165,18 @@ class WaitingTests(LifecycleTestCase):
         pair.peer.disconnect()
         self.assert_closed(pair, CloseCause.DISCONNECT)
         self.failureResultOf(closed[2], CancelledError)
+
+    def test_one_that_was_cancelled_is_forgotten(self) -> None:
+        """So that waiting with a time limit, again and again, costs nothing."""
+        pair = self.scripted(handshake=False)
+        for wait in (pair.peer.when_ready, pair.peer.when_closed):
+            waiter: Deferred[Any] = wait()
+            waiter.addErrback(lambda failure: None)
+            waiter.cancel()
+            seen = weakref.ref(waiter)
+            del waiter
+            gc.collect()
+            self.assertIsNone(seen())
 
     def test_when_ready_fails_with_the_close_reason(self) -> None:
         for state, pair in self.in_each_state():

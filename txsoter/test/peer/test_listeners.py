@@ -132,7 +132,7 @@ class MessageListenerTests(WholePeerTestCase):
         pair.pump()
         self.assertEqual(pair.clock.getDelayedCalls(), [])
 
-    def test_a_subclasss_refusal_of_a_version_counts_and_its_deferred_is_waited_for(self) -> None:
+    def test_a_deferred_of_a_subclass_is_waited_for(self) -> None:
         later: Deferred[None] = Deferred()
         order: list[str] = []
 

@@ -205,6 +205,14 @@ class BackPressureTests(OutboxTestCase):
         self.writer.take()
         self.assertEqual((self.outbox.last_progress, self.outbox.waiting), (120, 0))
 
+    def test_what_is_queued_for_a_full_transport_is_no_progress(self) -> None:
+        """Although nothing else waits: the remote has not taken what the transport holds."""
+        self.put(1, 2 * PIECE)
+        self.assertEqual((self.outbox.paused, self.outbox.waiting), (True, 0))
+        self.clock.advance(50)
+        self.put(2)
+        self.assertEqual(self.outbox.last_progress, 0)
+
     def test_having_nothing_to_take_is_no_lack_of_progress(self) -> None:
         self.clock.advance(1000)
         self.outbox.cork()

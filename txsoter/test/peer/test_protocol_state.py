@@ -200,6 +200,16 @@ class StatsTests(WholePeerTestCase):
         self.assertNotIn("ping", stats.sent)
         self.assertIn("ping", pair.peer.stats().sent)
 
+    def test_what_waits_for_the_handshake_is_in_the_queue(self) -> None:
+        pair = self.fresh()
+        pair.peer.send(Ping(1))
+        pair.peer.send(GetAddr())
+        stats = pair.peer.stats()
+        self.assertEqual((stats.queue_length, stats.queue_bytes), (2, 56))
+        pair.handshake()
+        stats = pair.peer.stats()
+        self.assertEqual((stats.queue_length, stats.queue_bytes), (0, 0))
+
     def test_two_peers_agree_on_what_crossed(self) -> None:
         pair = self.connected_pair()
         pair.client.send(Inv([as_tx(1)]))

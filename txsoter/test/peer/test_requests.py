@@ -88,12 +88,20 @@ class AnswerTests(WholePeerTestCase):
 
     def test_a_pong_is_known_by_its_nonce(self) -> None:
         pair = self.scripted()
+        timers = len(pair.clock.getDelayedCalls())
         first, second = pair.peer.request(Ping(1), Pong), pair.peer.request(Ping(2), Pong)
         pair.say(Pong(3), Pong(2))
         self.assertEqual(self.successResultOf(second), Pong(2))
         self.assertNoResult(first)
         pair.say(Pong(1))
         self.assertEqual(self.successResultOf(first), Pong(1))
+        self.assertEqual((len(pair.peer._requests), len(pair.clock.getDelayedCalls())), (0, timers))
+
+    def test_a_nonce_counts_between_ping_and_pong_only(self) -> None:
+        pair = self.scripted()
+        inv, pong = pair.peer.request(Ping(1), Inv), pair.peer.request(GetAddr(), Pong)
+        pair.say(Inv(), Pong(2))
+        self.assertEqual((self.successResultOf(inv), self.successResultOf(pong)), (Inv(), Pong(2)))
 
     def test_others_by_kind_alone_first_come_first_served(self) -> None:
         answers: list[tuple[Message, type[Message], Message]] = [
@@ -317,6 +325,7 @@ class FailureTests(WholePeerTestCase):
             ("timeout", (Ping(1), Pong), {"timeout": -1}),
             ("timeout", (Ping(1), Pong), {"timeout": "soon"}),
             ("timeout", (Ping(1), Pong), {"timeout": float("nan")}),
+            ("timeout", (Ping(1), Pong), {"timeout": float("inf")}),
             ("matching", (Ping(1), Pong), {"matching": Pong(1)}),
         ):
             with self.assertRaises(FieldError) as caught:

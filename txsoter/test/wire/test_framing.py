@@ -375,6 +375,13 @@ class MalformedFrameTests(TestCase):
                     self.decoder.feed(wrong_magic[5:7])
                 self.assertEqual(self.decoder.feed_all([wrong_magic[7:] + PING]), [content(PING)])
 
+    def test_clear_forgets_a_header_that_was_to_be_skipped(self) -> None:
+        self.decoder.feed(b"\0" * 5)
+        self.assert_malformed("another network")
+        self.decoder.skip()
+        self.decoder.clear()
+        self.assertEqual(self.decoder.feed_all([PING]), [content(PING)])
+
     def test_bad_checksum_is_done_with(self) -> None:
         """The next frame still decodes."""
         bad = header("ping", 8) + bytes(8)

@@ -1,0 +1,271 @@
+"""``twistd soter``: its options, the service they make, and what bad ones get."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import tempfile
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any, ClassVar
+
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
+from twisted.internet.error import CannotListenError
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted import internet
+from txsoter import MAINNET, REGTEST, SIMNET, TESTNET1, MessageLog, PeerConfig, tap
+from txsoter.service import ListeningService
+from txsoter.tap import Options, ProcessService, makeService
+
+LISTEN = ("--listen", "tcp:18555:interface=127.0.0.1")
+INTERVALS = (
+    "ping-interval",
+    "trickle-interval",
+    "idle-timeout",
+    "negotiate-timeout",
+    "stall-interval",
+    "stall-timeout",
+    "write-timeout",
+    "close-timeout",
+)
+
+
+class ParentOptions(usage.Options):
+    """Stands for twistd's and twist's."""
+
+    subCommands: ClassVar = [["soter", None, Options, "A peer."]]
+
+    def __init__(self) -> None:
+        usage.Options.__init__(self)
+        self["logLevel"] = LogLevel.info
+
+
+def parsed(*arguments: str) -> Options:
+    options = Options()
+    options.parseOptions(arguments)
+    return options
+
+
+class OptionsTests(SynchronousTestCase):
+    """What options mean."""
+
+    def test_defaults(self) -> None:
+        """Without options a peer is as by default, but answers that it has nothing and closes within seconds."""
+        config, default = parsed(*LISTEN).config, PeerConfig()
+        self.assertEqual(config.close_timeout, 3)
+        assert config.listeners.on_getblocks is not None
+        same = config.replace(close_timeout=default.close_timeout, listeners=default.listeners, random=default.random)
+        self.assertEqual(same, default)
+
+    def test_networks(self) -> None:
+        """All four by their names."""
+        for network in (MAINNET, TESTNET1, REGTEST, SIMNET):
+            self.assertIs(parsed("--network", network.name, *LISTEN).config.network, network)
+
+    def test_user_agent(self) -> None:
+        """Name, version and comments."""
+        config = parsed(*LISTEN, "--user-agent", "watcher:1.2.3", "--comment", "one", "--comment", "two").config
+        self.assertEqual(config.user_agent, b"/soterwire:0.6.0/watcher:1.2.3(one; two)/")
+
+    def test_services(self) -> None:
+        """A number, or names."""
+        for text, bits in (("9", 9), ("0x4d", 77), ("network,witness", 9), ("Network, CF", 65), ("0", 0)):
+            self.assertEqual(parsed(*LISTEN, "--services", text).config.services, bits)
+
+    def test_intervals(self) -> None:
+        """Seconds, or off."""
+        for option in INTERVALS:
+            field = option.replace("-", "_")
+            self.assertEqual(getattr(parsed(*LISTEN, f"--{option}", "7.5").config, field), 7.5)
+            self.assertIsNone(getattr(parsed(*LISTEN, f"--{option}", "off").config, field))
+
+    def test_others(self) -> None:
+        """Proxy, protocol version, relay and strictness."""
+        config = parsed(
+            *LISTEN, "--proxy", "[::1]:9050", "--protocol-version", "70012", "--no-relay", "--strict"
+        ).config
+        self.assertEqual((config.proxy, config.protocol_version), ("[::1]:9050", 70012))
+        self.assertTrue(config.disable_relay_tx)
+        self.assertTrue(config.strict)
+
+    def test_verbose(self) -> None:
+        """Once: a line a message; twice or more: dumps."""
+        for flags, level in (((), 0), (("--verbose",), 1), (("-v", "-v"), 2), (("-vvv",), 2)):
+            self.assertIs(parsed(*LISTEN, *flags).config.log_messages, MessageLog(level))
+
+    def test_endpoints(self) -> None:
+        """Any number of either, with the names that they were given by."""
+        options = parsed(
+            "--connect", "tcp:a:1", "-l", "tcp:2", "-c", "tcp:b:3", "--listen", "tcp:4:interface=127.0.0.1"
+        )
+        self.assertEqual([name for name, _ in options.connects], ["tcp:a:1", "tcp:b:3"])
+        self.assertEqual([name for name, _ in options.listens], ["tcp:2", "tcp:4:interface=127.0.0.1"])
+        self.assertEqual({type(each) for _, each in options.connects}, {TCP4ClientEndpoint})
+        self.assertEqual({type(each) for _, each in options.listens}, {TCP4ServerEndpoint})
+
+    def test_service(self) -> None:
+        """The service has one part for each endpoint, and does nothing before it is started."""
+        service = makeService(parsed(*LISTEN, "--connect", "tcp:192.0.2.7:1", "--connect", "tcp:192.0.2.7:2"))
+        self.assertEqual(len(service.services), 3)
+        self.assertEqual(sum(isinstance(each, ListeningService) for each in service.services), 1)
+        self.assertEqual(service.peers, frozenset())
+        self.assertFalse(service.running)
+
+
+SUCH_LISTEN = "must be an endpoint such as tcp:18555:interface=127.0.0.1"
+SUCH_CONNECT = "must be an endpoint such as tcp:192.0.2.7:18555"
+
+BAD: tuple[tuple[tuple[str, ...], str], ...] = (
+    ((), "--listen ENDPOINT or --connect ENDPOINT is needed, at least one of them"),
+    (("--network", "moonnet"), "--network moonnet: must be one of mainnet, testnet1, regtest, simnet"),
+    (("--listen", "pigeon:1"), f"--listen pigeon:1: {SUCH_LISTEN}: Unknown endpoint type: 'pigeon'"),
+    (("--listen", "tcp:port"), f"--listen tcp:port: {SUCH_LISTEN}: invalid literal for int() with base 10: 'port'"),
+    (("--listen", "tcp:65536"), f"--listen tcp:65536: {SUCH_LISTEN}: ports end at 65535"),
+    (("--connect", "tcp:host"), f"--connect tcp:host: {SUCH_CONNECT}"),
+    (("--connect", "tcp:host=h:port=99999"), f"--connect tcp:host=h:port=99999: {SUCH_CONNECT}: ports end at 65535"),
+    (("--user-agent", "watcher"), "--user-agent watcher: must be NAME:VERSION, such as watcher:1.0.0"),
+    (("--user-agent", "watcher:1.0"), "--user-agent watcher:1.0: '1.0' must be a semantic version, such as 1.0.0"),
+    (
+        ("--user-agent", "a/b:1.0.0"),
+        "--user-agent a/b:1.0.0: 'a/b' must be printable, not empty, and without any of / : ( )",
+    ),
+    (("--comment", "a;b"), "--comment a;b: must be printable, not empty, and without any of / ; ( )"),
+    (("--services", "pigeons"), "--services pigeons: must be a number below 2**64, or some of network,"),
+    (("--services=-1",), "--services -1: must be a number below 2**64, or some of network,"),
+    (("--services", str(1 << 64)), f"--services {1 << 64}: must be a number below 2**64, or some of network,"),
+    (("--protocol-version", "208"), "--protocol-version 208: must be a number from 209 to 70013"),
+    (("--protocol-version", "x"), "--protocol-version x: must be a number from 209 to 70013"),
+    (("--proxy", "127.0.0.1"), "--proxy 127.0.0.1: must be HOST:PORT, such as 127.0.0.1:9050"),
+    *(
+        ((f"--{option}={value}",), f"--{option} {value}: must be a number of seconds above 0, or off")
+        for option in INTERVALS
+        for value in ("-1", "0", "soon", "nan", "inf")
+    ),
+    (("tcp:18555",), "tcp:18555: must be an option; an endpoint stands behind --listen or --connect"),
+    (("--pigeon",), "option --pigeon not recognized"),
+    (("--listen",), "option --listen requires argument"),
+)
+"""Bad options, and how the one line begins that they get."""
+
+
+class BadOptionsTests(SynchronousTestCase):
+    """Bad options are told of at once, in one line that names them and what is allowed."""
+
+    def test_errors(self) -> None:
+        """Each is a UsageError of one line."""
+        for arguments, line in BAD:
+            # good ones are there, too, but for what is about those
+            more = LISTEN if arguments and arguments[0] != "--listen" else ()
+            error = self.assertRaises(usage.UsageError, parsed, *more, *arguments)
+            self.assertTrue(str(error).startswith(line), str(error))
+            self.assertNotIn("\n", str(error))
+
+    def test_comments_too_long(self) -> None:
+        """A user agent that soterd would not take, with how much shorter it must be."""
+        error = self.assertRaises(usage.UsageError, parsed, *LISTEN, "--comment", "x" * 300)
+        self.assertIn("bytes shorter", str(error))
+
+    def test_no_txtorcon(self) -> None:
+        """A tor: endpoint without txtorcon says what to install."""
+        self.patch(tap, "find_spec", lambda name: None)
+        for arguments in (("--connect", "tor:soternode.onion:18555"), ("--listen", "onion:18555")):
+            error = self.assertRaises(usage.UsageError, parsed, *arguments)
+            self.assertEqual(str(error), f"{' '.join(arguments)}: needs txtorcon: pip install 'txsoter[tor]'")
+
+    def test_below_twistd(self) -> None:
+        """Below twistd and twist the line ends the process, and no help is printed before it."""
+        for arguments, line in BAD:
+            more = LISTEN if arguments and arguments[0] != "--listen" else ()
+            printed = io.StringIO()
+            with redirect_stdout(printed):
+                ended = self.assertRaises(SystemExit, ParentOptions().parseOptions, ["soter", *more, *arguments])
+            self.assertTrue(str(ended.code).startswith(f"soter: {line}"), ended.code)
+            self.assertEqual(printed.getvalue(), "")
+
+    def test_hint(self) -> None:
+        """What the parser itself does not take comes with a hint."""
+        ended = self.assertRaises(SystemExit, ParentOptions().parseOptions, ["soter", "--pigeon"])
+        self.assertEqual(ended.code, "soter: option --pigeon not recognized; --help lists the options")
+
+    def test_twist_logs_messages(self) -> None:
+        """--verbose lets twist log at debug, where messages are; without it twist's own level stands."""
+        for flags, level in (((), LogLevel.info), (("-v",), LogLevel.debug)):
+            parent = ParentOptions()
+            usage.Options.parseOptions(parent, ["soter", *LISTEN, *flags])
+            self.assertIs(parent["logLevel"], level)
+
+
+class FakeReactor:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.running = True
+        self.stopped = 0
+
+    def callWhenRunning(self, function: Callable[..., object], *arguments: object) -> None:
+        function(*arguments)
+
+    def callFromThread(self, function: Callable[[], object]) -> None:
+        function()
+
+    def stop(self) -> None:
+        self.stopped += 1
+        self.running = False
+
+
+class ProcessTests(SynchronousTestCase):
+    """ProcessService: the service that is a process."""
+
+    def fail_to_listen(self, twistd: dict[str, Any], start: str) -> list[str]:
+        """Start one whose port is taken, and return what it logs as critical."""
+        error = CannotListenError("127.0.0.1", 18555, OSError("taken"))
+        service = ProcessService(PeerConfig(network=SIMNET), twistd)
+
+        class Taken:
+            def listen(self, factory: object) -> None:
+                raise error
+
+        taken: Any = Taken()
+        service.listen(taken, "tcp:18555")
+        events: list[LogEvent] = []
+        observer: Any = events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        ended = self.assertRaises(SystemExit, getattr(service, start))
+        self.assertEqual(ended.code, 1)
+        return [formatEvent(each) for each in events if each["log_level"] is LogLevel.critical]
+
+    def test_taken(self) -> None:
+        """A port that is taken: one line in the log, and status 1, from twistd and twist alike."""
+        for start in ("privilegedStartService", "startService"):
+            lines = self.fail_to_listen({}, start)
+            self.assertEqual(lines, ["soter: Couldn't listen on 127.0.0.1:18555: taken."])
+
+    def test_taken_below_twistd(self) -> None:
+        """twistd's pid file goes, and the process that waits for the daemon is told why."""
+        folder = Path(tempfile.mkdtemp(dir="."))
+        self.addCleanup(folder.rmdir)
+        pid_file = folder / "twistd.pid"
+        pid_file.write_text("1")
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, reading)
+        self.fail_to_listen({"pidfile": str(pid_file), "statusPipe": writing}, "privilegedStartService")
+        os.close(writing)
+        self.assertEqual(os.read(reading, 1000), b"1 Couldn't listen on 127.0.0.1:18555: taken.")
+        self.assertFalse(pid_file.exists())
+
+    def test_sigterm(self) -> None:
+        """SIGTERM stops the reactor, once, and leaves nothing for twistd to kill itself by."""
+        before = signal.getsignal(signal.SIGTERM)
+        self.addCleanup(signal.signal, signal.SIGTERM, before)
+        reactor = FakeReactor()
+        self.patch(internet, "reactor", reactor)
+        ProcessService(PeerConfig(network=SIMNET), {}).startService()
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        self.assertEqual(reactor.stopped, 1)

@@ -1,0 +1,132 @@
+"""``twistd soter`` and ``twist soter`` as processes, over real sockets."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import clientFromString
+
+from txsoter import SIMNET, CloseCause, PeerConfig, SoterPeerProtocol, connect
+from txsoter.test.node import FakeNode, recorded
+from txsoter.test.peer.cases import over_sockets, real_reactor
+from txsoter.test.programs import TWIST, TWISTD, Program
+from txsoter.wire import GetBlocks, Inv
+
+DAEMONS = {"twistd": (*TWISTD, "--nodaemon"), "twist": (*TWIST, "--log-format=text")}
+
+LISTEN = ("--listen", "tcp:0:interface=127.0.0.1")
+
+both = pytest.mark.parametrize("daemon", DAEMONS)
+
+
+def soter(daemon: str, folder: Path, *options: str) -> Program:
+    """Run it on simnet, in a folder of its own."""
+    return Program(*DAEMONS[daemon], "soter", "--network", "simnet", *options, folder=folder)
+
+
+def dial(program: Program) -> Deferred[SoterPeerProtocol]:
+    """Dial one that has said where it listens."""
+    port = re.search(r"listening on tcp:0:interface=127\.0\.0\.1: 127\.0\.0\.1:(\d+)", program.out)
+    assert port is not None
+    config = PeerConfig(network=SIMNET, user_agent_name="dialler")
+    return connect(clientFromString(real_reactor(), f"tcp:127.0.0.1:{port[1]}"), config)
+
+
+async def end(program: Program) -> None:
+    """End it with SIGTERM: status 0, in time."""
+    program.signal(signal.SIGTERM)
+    assert await program.ended().addTimeout(5, real_reactor()) == 0
+    assert "Traceback" not in program.out + program.err
+
+
+@both
+@over_sockets()
+async def test_listens_and_ends(daemon: str, tmp_path: Path) -> None:
+    """It is dialled, answers, and on SIGTERM tells the remote, ends with status 0 within 5 s and leaves no file."""
+    arguments = (*LISTEN, "--user-agent", "operated:1.2.3", "--comment", "here", "--services", "network")
+    async with soter(daemon, tmp_path, *arguments) as program:
+        await program.says("listening on")
+        peer = await dial(program)
+        assert peer.stats().user_agent == b"/soterwire:0.6.0/operated:1.2.3(here)/"
+        assert peer.stats().services == 1
+        answer = await peer.request(GetBlocks(height=0), Inv)
+        assert list(answer.vectors) == []
+        await end(program)
+        assert (await peer.when_closed()).cause is CloseCause.REMOTE_CLOSED
+        assert "Received getblocks" not in program.out
+    assert list(tmp_path.iterdir()) == []
+
+
+@both
+@over_sockets()
+async def test_dials_again(daemon: str, tmp_path: Path) -> None:
+    """A node that has gone is dialled again; one that is not there does not keep it from others."""
+    ready: list[Deferred[SoterPeerProtocol]] = [Deferred(), Deferred()]
+    waiting = iter(ready)
+    node = FakeNode(recorded(), hooks={"on_ready": lambda peer: next(waiting).callback(peer)})
+    gone = FakeNode()
+    async with await gone.listen(real_reactor()) as port:
+        nobody = port.endpoint
+    port = await node.listen(real_reactor())
+    async with port, soter(daemon, tmp_path, "--connect", nobody, "--connect", port.endpoint) as program:
+        first = await ready[0]
+        await first.disconnect()
+        second = await ready[1]
+        await end(program)
+        assert (await second.when_closed()).cause is CloseCause.REMOTE_CLOSED
+        assert f"cannot connect to {nobody}: Connection was refused" in program.out
+
+
+@both
+@over_sockets()
+async def test_verbose(daemon: str, tmp_path: Path) -> None:
+    """--verbose logs each message in a line, given twice also its content and bytes."""
+    for flags in (("--verbose",), ("-v", "-v")):
+        async with soter(daemon, tmp_path, *LISTEN, *flags) as program:
+            await program.says("listening on")
+            peer = await dial(program)
+            await peer.request(GetBlocks(height=7), Inv)
+            await end(program)
+        assert re.search(r"Received getblocks \(above 7, stop 0+\) from 127\.0\.0\.1:\d+ \(inbound\)", program.out)
+        assert re.search(r"Sending inv \(0 vectors\) to 127\.0\.0\.1:\d+ \(inbound\)", program.out)
+        assert ("GetBlocks(protocol_version=70013, height=7" in program.out) is (len(flags) == 2)
+        assert ("00000000  7d 11 01 00 01 07 00 00 00 00" in program.out) is (len(flags) == 2)
+
+
+@both
+@over_sockets()
+async def test_port_taken(daemon: str, tmp_path: Path) -> None:
+    """A port that is taken: one line that names it, status 1, no traceback, no file left."""
+    async with await FakeNode().listen(real_reactor()) as port:
+        async with soter(daemon, tmp_path, "--listen", f"tcp:{port.number}:interface=127.0.0.1") as program:
+            assert await program.ended() == 1
+        text = program.out + program.err
+        assert text.count(f"Couldn't listen on 127.0.0.1:{port.number}: ") == 1
+        assert "Traceback" not in text
+    assert list(tmp_path.iterdir()) == []
+
+
+@both
+@over_sockets()
+async def test_bad_option(daemon: str, tmp_path: Path) -> None:
+    """A bad option: one line and nothing else, status 1."""
+    async with soter(daemon, tmp_path, *LISTEN, "--ping-interval", "-5") as program:
+        assert await program.ended() == 1
+        assert program.err == "soter: --ping-interval -5: must be a number of seconds above 0, or off\n"
+        assert program.out == ""
+
+
+@over_sockets()
+async def test_daemon(tmp_path: Path) -> None:
+    """As a daemon it ends by SIGTERM as well, and the command that starts it tells of a port that is taken."""
+    async with await FakeNode().listen(real_reactor()) as port:
+        taken = ("--listen", f"tcp:{port.number}:interface=127.0.0.1")
+        arguments = (*TWISTD, "--logfile=soter.log", "soter", "--network", "simnet", *taken)
+        async with Program(*arguments, folder=tmp_path) as program:
+            assert await program.ended() == 1
+            assert f"Couldn't listen on 127.0.0.1:{port.number}: " in program.err
+        assert [each.name for each in tmp_path.iterdir()] == ["soter.log"]
