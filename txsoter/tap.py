@@ -217,13 +217,12 @@ class Options(BaseOptions):
                 **{field: self[option] for option, (field, _) in _INTERVALS.items()},
             )
         except FieldError as error:
-            field = error.field.removeprefix("PeerConfig.")
-            if field in ("user_agent_name", "user_agent_version"):
-                what = f"--user-agent {self['user-agent']}: {error.value!r}"
-            elif field == "user_agent_comments":
-                what = f"--comment {error.value}:"
+            if error.field == "PeerConfig.user_agent_comments":
+                # either one of them, or all when they are too long together
+                given = "; ".join(error.value) if isinstance(error.value, tuple) else error.value
+                what = f"--comment {given}:"
             else:
-                what = f"{field} {error.value}:"
+                what = f"--user-agent {self['user-agent']}: {error.value!r}"
             raise BadOption(f"{what} must be {error.limit}") from None
 
 

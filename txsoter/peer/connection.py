@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txsoter.errors import (
@@ -34,6 +35,9 @@ from txsoter.wire.framing import HEADER_SIZE
 
 if TYPE_CHECKING:
     from txsoter.peer.config import PeerConfig
+
+# of the module, not of the class: events that are kept must not keep closed peers
+_log = Logger()
 
 __all__ = ["PeerConnection"]
 
@@ -121,7 +125,7 @@ class PeerConnection(PeerLifecycle):
             frame = None
         except LocalError as problem:
             # an on_version listener made it
-            self.log.warn("{peer}: not sent: {error}", peer=self, error=problem)
+            _log.warn("{peer}: not sent: {error}", peer=str(self), error=problem)
             frame = None
         if farewell is None or frame is None:
             self._outbox.drop(Failure(error))
@@ -259,7 +263,7 @@ class PeerConnection(PeerLifecycle):
                 if done is not None:
                     done.errback(error)
                 else:
-                    self.log.warn("{peer}: not sent: {error}", peer=self, error=error)
+                    _log.warn("{peer}: not sent: {error}", peer=str(self), error=error)
                 continue
             if not self.is_closing:
                 # it was within the hard limit when it was held: our own version and verack do not count
@@ -328,14 +332,14 @@ class PeerConnection(PeerLifecycle):
 
     def _log_message(self, verb: str, preposition: str, message: Message, payload: bytes) -> None:
         words = summary(message)
-        self.log.debug(
+        _log.debug(
             "{verb} {command}{summary} {preposition} {peer}",
             verb=verb,
             command=command_name(message),
             summary=f" ({words})" if words else "",
             preposition=preposition,
-            peer=self,
+            peer=str(self),
         )
         if self.config.log_messages >= MessageLog.DUMP:
             # not "message": Twisted's own logs keep something else under that name
-            self.log.debug("{parsed!r}\n{dump}", parsed=message, dump=hex_dump(payload))
+            _log.debug("{parsed!r}\n{dump}", parsed=message, dump=hex_dump(payload))

@@ -8,6 +8,7 @@ from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txsoter.errors import CloseCause, ClosedBy, CloseReason, LocalError, MalformedMessage, TxsoterError
@@ -44,6 +45,9 @@ from txsoter.wire.message import command_text, message_class
 if TYPE_CHECKING:
     from txsoter.peer.config import PeerConfig
     from txsoter.peer.protocol import SoterPeerProtocol
+
+# of the module, not of the class: events that are kept must not keep closed peers
+_log = Logger()
 
 __all__ = ["PeerConversation"]
 
@@ -112,7 +116,7 @@ class PeerConversation(PeerConnection):
         try:
             height = 0 if config.newest_block is None else config.newest_block()
         except Exception:
-            self.log.failure("{peer}: newest_block failed", peer=self)
+            _log.failure("{peer}: newest_block failed", peer=str(self))
             self._end(CloseCause.LOCAL_FAILURE, "newest_block failed")
             return False
         nonce = config.random.getrandbits(64)
@@ -131,7 +135,7 @@ class PeerConversation(PeerConnection):
         try:
             frame = self._encode(version, Encoding.BASE)
         except LocalError as error:
-            self.log.error("{peer}: {error}", peer=self, error=error)
+            _log.error("{peer}: {error}", peer=str(self), error=error)
             self._end(CloseCause.LOCAL_FAILURE, str(error))
             return False
         self._nonce = nonce
@@ -191,7 +195,7 @@ class PeerConversation(PeerConnection):
         self._trickle_out()
         assert self._remote is not None
         agent = sanitize(self._remote.user_agent)
-        self.log.info("{peer}: ready, protocol version {pver}, {agent}", peer=self, pver=self._pver, agent=agent)
+        _log.info("{peer}: ready, protocol version {pver}, {agent}", peer=str(self), pver=self._pver, agent=agent)
         while self._ready_waiters:
             self._ready_waiters.pop(0).callback(self)
         self._call_unwaited("verack", self.peer_ready)
@@ -322,7 +326,7 @@ class PeerConversation(PeerConnection):
         self._observe_read(error.size, None, error)
         command = None if error.command is None else sanitize(error.command, 12)
         if self.state is State.NEGOTIATING:
-            self.log.info("{peer}: malformed message: {error}", peer=self, error=sanitize(str(error)))
+            _log.info("{peer}: malformed message: {error}", peer=str(self), error=sanitize(str(error)))
             self._end(CloseCause.MALFORMED, sanitize(error.reason), command=command)
             return False
         return self._refuse_malformed(CloseCause.MALFORMED, error.reason, error.command)
@@ -332,7 +336,7 @@ class PeerConversation(PeerConnection):
         text = sanitize(f"{name}: {reason}" if name else reason)
         forgiven = self._forgives_malformed()
         skipped = ", skipped" if forgiven else ""
-        self.log.info("{peer}: malformed message: {text}{skipped}", peer=self, text=text, skipped=skipped)
+        _log.info("{peer}: malformed message: {text}{skipped}", peer=str(self), text=text, skipped=skipped)
         if not forgiven:
             farewell = Reject(b"malformed", RejectCode.MALFORMED, text.encode())
             self._end(cause, sanitize(reason), command=name, farewell=farewell)
@@ -347,7 +351,7 @@ class PeerConversation(PeerConnection):
         """A listener failed: that is its own fault, not the remote's."""
         self._handler_errors += 1
         command = sanitize(command, 12)
-        self.log.failure("{peer}: the handler of {command} failed", failure, peer=self, command=command)
+        _log.failure("{peer}: the handler of {command} failed", failure, peer=str(self), command=command)
         if self.config.close_on_handler_error:
             self._end(CloseCause.HANDLER_FAILED, failure.getErrorMessage(), command=command)
 
@@ -412,7 +416,7 @@ class PeerConversation(PeerConnection):
     # -- the end -------------------------------------------------------------------------------
 
     def _timer_failed(self, failure: Failure) -> None:
-        self.log.failure("{peer}: a timer failed", failure, peer=self)
+        _log.failure("{peer}: a timer failed", failure, peer=str(self))
         self._end(CloseCause.LOCAL_FAILURE, f"a timer failed: {failure.getErrorMessage()}")
 
     def _stop_timers(self) -> None:
@@ -425,7 +429,7 @@ class PeerConversation(PeerConnection):
             LIVE_NONCES.discard(self._nonce)
         self._trickle.clear()
         self._early_blocks.clear()
-        self.log.info("{peer}: {reason}", peer=self, reason=reason)
+        _log.info("{peer}: {reason}", peer=str(self), reason=reason)
         factory = self.factory
         if factory is not None:
             self.factory = None

@@ -11,7 +11,6 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IConsumer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txsoter.errors import CloseCause, ClosedBy, CloseReason, ConnectionClosed, HandshakeFailed, LocalError
@@ -40,7 +39,6 @@ class PeerLifecycle(Protocol, ABC):
     :ivar state: how far it has come.
     """
 
-    log = Logger()
     # which methods it has beyond ITransport's depends on the endpoint
     transport: Any
 

@@ -7,6 +7,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import Logger
 
 from txsoter.errors import FieldError, IllegalTransition, RequestClosed
 from txsoter.peer.conversation import PeerConversation
@@ -31,6 +32,9 @@ from txsoter.wire.inventory import INVENTORY_VECTOR
 
 if TYPE_CHECKING:
     from txsoter.peer.config import PeerConfig
+
+# of the module, not of the class: events that are kept must not keep closed peers
+_log = Logger()
 
 __all__ = ["SoterPeerProtocol"]
 
@@ -247,7 +251,7 @@ class SoterPeerProtocol(PeerConversation):
         if not exists:
             return succeed(None)
         if hash is None and command in ("block", "tx"):
-            self.log.warn("{peer}: a reject of {command} should name its hash", peer=self, command=command)
+            _log.warn("{peer}: a reject of {command} should name its hash", peer=str(self), command=command)
         return self._send_frame(frame, message, Encoding.BASE)
 
     # -- waiting -------------------------------------------------------------------------------
