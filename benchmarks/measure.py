@@ -197,7 +197,6 @@ def time_call(call: Callable[[], object], budget: float) -> Callable[[], Mapping
             call()
             times = max(1, int(budget / max(perf_counter() - started, 1e-7)))
         repeat = range(times)
-        gc.collect()
         gc.disable()
         try:
             started = perf_counter()

@@ -285,10 +285,10 @@ class ProcessService(PeerService):
     def _tell_twistd(self, error: str) -> None:
         """Do what twistd does for other exceptions, whose tracebacks it shows."""
         status_pipe, pid_file = self._twistd.get("statusPipe"), self._twistd.get("pidfile")
-        if status_pipe is not None:
-            os.write(status_pipe, f"1 {error}".encode("ascii", "backslashreplace")[:100])
         if pid_file:
             Path(pid_file).unlink(missing_ok=True)
+        if status_pipe is not None:
+            os.write(status_pipe, f"1 {error}".encode("ascii", "backslashreplace")[:100])
 
 
 def makeService(options: Options) -> PeerService:

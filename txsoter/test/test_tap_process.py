@@ -122,7 +122,7 @@ async def test_bad_option(daemon: str, tmp_path: Path) -> None:
 
 @over_sockets()
 async def test_daemon(tmp_path: Path) -> None:
-    """As a daemon it ends by SIGTERM as well, and the command that starts it tells of a port that is taken."""
+    """The command that starts it as a daemon tells of a port that is taken, with status 1; only the log is left."""
     async with await FakeNode().listen(real_reactor()) as port:
         taken = ("--listen", f"tcp:{port.number}:interface=127.0.0.1")
         arguments = (*TWISTD, "--logfile=soter.log", "soter", "--network", "simnet", *taken)
