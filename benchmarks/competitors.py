@@ -15,7 +15,7 @@ from importlib import import_module
 from io import BytesIO
 from typing import Any
 
-from benchmarks.inputs import BITCOIN_MAGIC, frame_of, varint
+from benchmarks.inputs import BITCOIN_MAGIC, frame_of
 
 __all__ = ["NAMES", "Competitor", "available"]
 
@@ -28,7 +28,7 @@ Encode = Callable[[Any], bytes]
 class Competitor:
     """What one library can do.
 
-    :param codecs: by command: frame to message, and message to frame.
+    :param codecs: by command: frame to message, and message to frame (None: it cannot).
     :param read: touches every vector of a decoded inv; None if it does not know the message.
     :param reframe: by command: makes a payload one that it understands, where its idea of a message differs.
     """
@@ -36,7 +36,7 @@ class Competitor:
     def __init__(
         self,
         name: str,
-        codecs: dict[str, tuple[Decode, Encode]],
+        codecs: dict[str, tuple[Decode, Encode | None]],
         read: Callable[[Any], None] | None = None,
         reframe: dict[str, Callable[[bytes], bytes]] | None = None,
     ) -> None:
@@ -130,15 +130,13 @@ def _bitcoinx() -> Competitor:
             read_varint(read)
         return found
 
-    def write_headers(message: Any) -> bytes:
-        return frame_of("headers", varint(len(message)) + b"".join([each.raw + b"\0" for each in message]))
-
     return Competitor(
         "bitcoinx",
         {
             "tx": (tx, lambda message: frame_of("tx", write_tx(message))),
             "block": (block, write_block),
-            "headers": (header_list, write_headers),
+            # what it would encode headers from are their bytes, which it keeps
+            "headers": (header_list, None),
         },
     )
 
@@ -168,7 +166,7 @@ def _btclib() -> Competitor:
         for each in message.items:
             _ = each.type_code, each.hash
 
-    codecs: dict[str, tuple[Decode, Encode]] = {}
+    codecs: dict[str, tuple[Decode, Encode | None]] = {}
     for command, (module, name) in homes.items():
         payload_class = getattr(import_module(f"btclib.p2p.{module}"), name)
         codecs[command] = (partial(decode, payload_class.parse), encode)

@@ -138,7 +138,7 @@ def number(value: float) -> str:
 
 def console() -> Console:
     """Where tables go: as wide as the terminal; wide enough for them where there is none."""
-    return Console() if sys.stdout.isatty() else Console(width=180)
+    return Console() if sys.stdout.isatty() else Console(width=200)
 
 
 def progress_bar() -> Progress:
