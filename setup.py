@@ -4,8 +4,10 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-TOR = ["txtorcon>=23.11"]
-TEST = ["pytest>=8", "pytest-twisted>=1.14", "hypothesis>=6.100", "coverage>=7.6", *TOR]
+# 23.11 needs six and does not say so
+TOR = ["txtorcon>=24.8"]
+EXAMPLES = ["tqdm>=4.66"]
+TEST = ["pytest>=8", "pytest-twisted>=1.14", "hypothesis>=6.100", "coverage>=7.10", *TOR, *EXAMPLES]
 
 setup(
     name="txsoter",
@@ -19,12 +21,15 @@ setup(
     packages=[*find_packages(include=["txsoter", "txsoter.*"]), "twisted.plugins"],
     # without it an editable install does not put twisted/plugins on the path
     package_dir={"": "."},
+    py_modules=["pytest_soterd"],
+    entry_points={"pytest11": ["pytest_soterd = pytest_soterd"]},
     package_data={"txsoter": ["py.typed"], "txsoter.test": ["data/*"]},
     install_requires=["twisted>=23.8", "attrs>=22.2", "typing_extensions>=4.2", "semver>=3.0", "zope.interface>=5.0"],
     extras_require={
         "tor": TOR,
+        "examples": EXAMPLES,
         "test": TEST,
-        "bench": ["python-bitcoinlib", "bitcoinx", "btclib"],
+        "bench": ["rich>=13", "python-bitcoinlib", "bitcoinx", "btclib"],
         "dev": [*TEST, "ruff>=0.9", "mypy>=1.15", "mypy-zope>=1.0.9", "build>=1.2"],
     },
     classifiers=[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
@@ -15,18 +16,24 @@ from txsoter.peer.protocol import SoterPeerProtocol
 __all__ = ["SoterClientFactory", "SoterServerFactory", "connect", "listen"]
 
 
+MakesPeer = Callable[[PeerConfig, bool], SoterPeerProtocol]
+"""Given a config and whether the remote dialled us: SoterPeerProtocol, a subclass, or a function."""
+
+
 class SoterFactory(Factory):
     """Makes peers of one config, and knows those that live.
 
     :param config: of all its peers.
-    :param protocol: the class of its peers.
+    :param protocol: the class of its peers, or what makes them.
     :ivar peers: those that live, from their being made to their end.
     """
 
     inbound = False
     noisy = False
 
-    def __init__(self, config: PeerConfig, protocol: type[SoterPeerProtocol] = SoterPeerProtocol) -> None:
+    def __init__(
+        self, config: PeerConfig, protocol: Callable[[PeerConfig, bool], SoterPeerProtocol] = SoterPeerProtocol
+    ) -> None:
         self.config = config
         self.peers: set[SoterPeerProtocol] = set()
         self._protocol_class = protocol
@@ -48,9 +55,10 @@ class SoterFactory(Factory):
 
 
 class SoterClientFactory(SoterFactory):
-    """Makes the peers that we dial. For a persistent connection give it to a ClientService::
+    """Makes the peers that we dial. For connections that persist see :class:`txsoter.service.PeerService`.
 
-    ClientService(endpoint, SoterClientFactory(config), prepareConnection=lambda peer: peer.when_ready())
+    (A ClientService with this factory and ``prepareConnection=lambda peer: peer.when_ready()`` works too, but logs a
+    traceback of its own for each connection that ends before it is ready.)
     """
 
 
