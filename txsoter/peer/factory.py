@@ -31,9 +31,7 @@ class SoterFactory(Factory):
     inbound = False
     noisy = False
 
-    def __init__(
-        self, config: PeerConfig, protocol: Callable[[PeerConfig, bool], SoterPeerProtocol] = SoterPeerProtocol
-    ) -> None:
+    def __init__(self, config: PeerConfig, protocol: MakesPeer = SoterPeerProtocol) -> None:
         self.config = config
         self.peers: set[SoterPeerProtocol] = set()
         self._protocol_class = protocol
