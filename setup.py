@@ -7,7 +7,8 @@ from setuptools import find_packages, setup
 # 23.11 needs six and does not say so
 TOR = ["txtorcon>=24.8"]
 EXAMPLES = ["tqdm>=4.66"]
-TEST = ["pytest>=8", "pytest-twisted>=1.14", "hypothesis>=6.100", "coverage>=7.10", *TOR, *EXAMPLES]
+TABLES = ["rich>=13"]
+TEST = ["pytest>=8", "pytest-twisted>=1.14", "hypothesis>=6.100", "coverage>=7.10", *TOR, *EXAMPLES, *TABLES]
 
 setup(
     name="txsoter",
@@ -29,7 +30,7 @@ setup(
         "tor": TOR,
         "examples": EXAMPLES,
         "test": TEST,
-        "bench": ["rich>=13", "python-bitcoinlib", "bitcoinx", "btclib"],
+        "bench": [*TABLES, "python-bitcoinlib", "bitcoinx", "btclib"],
         "dev": [*TEST, "ruff>=0.9", "mypy>=1.15", "mypy-zope>=1.0.9", "build>=1.2"],
     },
     classifiers=[

@@ -70,7 +70,7 @@ def _peer_commands(peer: argparse.ArgumentParser) -> None:
     ends = peer.add_subparsers(dest="end", metavar="serve|drive", title="one end alone")
     serve = ends.add_parser("serve", help="accept connections until interrupted; prints the port as JSON")
     serve.add_argument("endpoint", help="where to listen, such as tcp:0:interface=127.0.0.1")
-    serve.add_argument("--read-vectors", action="store_true", help="look at every vector of every inv")
+    serve.add_argument("--read-vectors", choices=("rows", "tuples"), help="look at every vector of every inv")
     serve.add_argument(
         "--report", action="store_true", help="answer each line of standard input by what was counted since"
     )

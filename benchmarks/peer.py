@@ -34,14 +34,15 @@ class Case(NamedTuple):
     expected: str
     floors: tuple[str, ...] = (BARE, CHECKSUM)
     more: int = 1
-    reads_vectors: bool = False
+    reads_vectors: str = ""
     reference: str = ""
 
 
 CASES = (
     Case("ping round trips, 10,000 in flight", "ping", 200_000, 200, "ping", reference="29,000-53,000"),
     Case("inv of 1000, as it comes", "inv", 500, 20, "inv", more=3, reference="2,500-3,100"),
-    Case("inv of 1000, every vector read", "inv", 500, 20, "inv", more=3, reads_vectors=True),
+    Case("inv of 1000, every vector read as a row", "inv", 500, 20, "inv", more=3, reads_vectors="rows"),
+    Case("inv of 1000, every vector read by .tuples()", "inv", 500, 20, "inv", more=3, reads_vectors="tuples"),
     Case("inv of 1000, built from tuples", "inv-tuples", 500, 20, "inv", more=3),
     Case("blocks of 450 KB", "block", 200, 3, "block", more=2, reference="185-195"),
     Case("blocks of 450 KB, mixed shapes", "block-mixed", 200, 3, "block", more=2),
@@ -94,14 +95,18 @@ def run(rounds: int, quick: bool) -> Report:
     )
     with ExitStack() as stack, progress_bar() as progress:
         ends = {kind: Ends(stack, kind) for kind in (OURS, BARE, CHECKSUM)}
-        reading = Ends(stack, OURS, "--read-vectors")
-        for each in (*ends.values(), reading):
+        reading = {how: Ends(stack, OURS, "--read-vectors", how) for how in ("rows", "tuples")}
+        for each in (*ends.values(), *reading.values()):
             each.start()
 
         def measured(case: Case) -> Mapping[str, list[Mapping[str, float]]]:
             count = case.quick if quick else case.amount
             cases: dict[str, Callable[[], Mapping[str, float]]] = {
-                kind: partial((reading if case.reads_vectors and kind == OURS else ends[kind]).measure, case, count)
+                kind: partial(
+                    (reading[case.reads_vectors] if case.reads_vectors and kind == OURS else ends[kind]).measure,
+                    case,
+                    count,
+                )
                 for kind in (OURS, *case.floors)
             }
             times = rounds if quick else rounds * case.more

@@ -31,7 +31,7 @@ from benchmarks import inputs
 from benchmarks.floor import FloorDriver, floor_factory
 from benchmarks.pace import LIMIT, WINDOW, Latencies, pace
 from txsoter import SIMNET, CloseReason, Listeners, PeerConfig, SoterPeerProtocol, SoterServerFactory, connect
-from txsoter.wire import Encoding, Inv, Message, Ping, Pong
+from txsoter.wire import Encoding, Inv, InventoryVector, Message, Ping, Pong, RowView
 
 __all__ = ["KINDS", "MODES", "Commands", "Counts", "drive", "log_warnings", "peer_config", "serve"]
 
@@ -87,9 +87,9 @@ class Commands(LineOnlyReceiver):
 
 
 class Counts:
-    """The accepting end's listeners: they count, and read all vectors if told to."""
+    """The accepting end's listeners: they count, and read all vectors if told to (as ``rows`` or ``tuples``)."""
 
-    def __init__(self, read_vectors: bool) -> None:
+    def __init__(self, read_vectors: str | None) -> None:
         self.counts: Counter[str] = Counter()
         self._read_vectors = read_vectors
         self._cpu = process_time()
@@ -109,7 +109,8 @@ class Counts:
 
     def _read_inv(self, peer: SoterPeerProtocol, inv: Inv) -> None:
         vectors = 0
-        for _kind, _hash, _height in inv.vectors:
+        rows = cast("RowView[InventoryVector]", inv.vectors)
+        for _kind, _hash, _height in rows.tuples() if self._read_vectors == "tuples" else rows:
             vectors += 1
         self.counts["vectors"] += vectors
         self.counts["inv"] += 1
@@ -122,7 +123,7 @@ class Counts:
         return {**found, "cpu": now - cpu}
 
 
-def serve(endpoint: str, kind: str, read_vectors: bool, report: bool) -> None:
+def serve(endpoint: str, kind: str, read_vectors: str | None, report: bool) -> None:
     """Accept connections until interrupted; with ``report`` until standard input ends, answering each of its lines."""
     log_warnings()
 

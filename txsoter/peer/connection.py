@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
-from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING
 
@@ -48,6 +47,28 @@ WRITE_RATE = 256 * 1024
 class PeerConnection(PeerLifecycle):
     """A connection that carries messages. Applications use :class:`~txsoter.SoterPeerProtocol`."""
 
+    __slots__ = (
+        "_bytes_received",
+        "_held",
+        "_held_bytes",
+        "_idle_deadline",
+        "_inbox",
+        "_last_receive",
+        "_last_send",
+        "_logs_messages",
+        "_message_at",
+        "_negotiate_deadline",
+        "_outbox",
+        "_pver",
+        "_read_on_deadline",
+        "_received",
+        "_remote_clock",
+        "_requests",
+        "_sent",
+        "_transport_reads",
+        "_write_deadline",
+    )
+
     def __init__(self, config: PeerConfig, inbound: bool) -> None:
         super().__init__(config, inbound)
         self._pver = config.protocol_version
@@ -62,6 +83,10 @@ class PeerConnection(PeerLifecycle):
         self._sent: dict[str, Traffic] = {}
         self._transport_reads = True
         self._message_at = 0.0
+        self._negotiate_deadline: Deadline | None = None
+        self._idle_deadline: Deadline | None = None
+        self._write_deadline: Deadline | None = None
+        self._read_on_deadline: Deadline | None = None
 
     # -- a subclass's part ---------------------------------------------------------------------
 
@@ -102,19 +127,16 @@ class PeerConnection(PeerLifecycle):
         self._outbox = Outbox(self.transport, clock.seconds, self._handed, self._outbox_changed)
         self._inbox = Inbox(self, config.network.magic, self._pver, self._remote_clock, config.lookahead_limit)
         self._requests = Requests(clock)
-        self._negotiate_deadline = Deadline(clock, self._negotiate_left, self._negotiation_timed_out)
-        self._idle_deadline = Deadline(clock, self._idle_left, partial(self._end, CloseCause.IDLE))
-        self._write_deadline = Deadline(clock, self._write_left, partial(self._end, CloseCause.WRITE_TIMEOUT))
-        self._read_on_deadline = Deadline(clock, self._read_on_left, self._inbox.pump)
         if IConsumer.providedBy(self.transport):
             self.transport.registerProducer(self._outbox, True)
-        self._negotiate_deadline.arm()
-        self._idle_deadline.arm()
+        self._negotiate_deadline = self._armed(None, self._negotiate_left, self._negotiation_timed_out)
+        self._idle_deadline = self._armed(None, self._idle_left, self._idled)
         self._begin()
 
     def _stop_timers(self) -> None:
         for deadline in (self._negotiate_deadline, self._idle_deadline, self._write_deadline, self._read_on_deadline):
-            deadline.disarm()
+            if deadline is not None:
+                deadline.disarm()
 
     def _shut(self, farewell: Reject | None, error: ConnectionClosed) -> None:
         self._inbox.close()
@@ -198,7 +220,7 @@ class PeerConnection(PeerLifecycle):
                 self.transport.pauseProducing()
         # not once it has expired: until something is taken there is nothing more to wait for
         if not self.may_read():
-            self._read_on_deadline.arm()
+            self._read_on_deadline = self._armed(self._read_on_deadline, self._read_on_left, self._inbox.pump)
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -291,7 +313,7 @@ class PeerConnection(PeerLifecycle):
                 self._hang_up_when_empty()
             return
         if self._outbox.paused:
-            self._write_deadline.arm()
+            self._write_deadline = self._armed(self._write_deadline, self._write_left, self._write_timed_out)
         # although it has had enough again, it may have taken so much that we may read on
         if not self._outbox.flushing:
             self._inbox.pump()
@@ -310,6 +332,12 @@ class PeerConnection(PeerLifecycle):
     def _idle_left(self) -> float | None:
         timeout = self.config.idle_timeout
         return None if timeout is None else self._remote_left(self._message_at + timeout)
+
+    def _idled(self) -> None:
+        self._end(CloseCause.IDLE)
+
+    def _write_timed_out(self) -> None:
+        self._end(CloseCause.WRITE_TIMEOUT)
 
     def _remote_left(self, until: float) -> float:
         left = until - self._remote_clock.seconds()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -64,6 +63,27 @@ BLOOM_BINDING = 70011
 class PeerConversation(PeerConnection):
     """A connection that keeps the protocol's manners. Applications use :class:`~txsoter.SoterPeerProtocol`."""
 
+    __slots__ = (
+        "_bloom_refused",
+        "_early_blocks",
+        "_handler_errors",
+        "_known",
+        "_malformed",
+        "_max_height",
+        "_nonce",
+        "_ping_loop",
+        "_pings",
+        "_remote",
+        "_stall",
+        "_stall_loop",
+        "_time_offset",
+        "_trailing_bytes",
+        "_trickle",
+        "_trickle_loop",
+        "_unknown_commands",
+        "_wants_headers",
+    )
+
     def __init__(self, config: PeerConfig, inbound: bool) -> None:
         super().__init__(config, inbound)
         self._remote: Version | None = None
@@ -78,7 +98,10 @@ class PeerConversation(PeerConnection):
         self._handler_errors = 0
         self._known = KnownInventory(config.max_known_inventory)
         self._trickle = TrickleQueue(config.max_trickle_queue)
-        self._early_blocks: deque[InventoryVector] = deque(maxlen=config.max_trickle_queue)
+        self._early_blocks: list[InventoryVector] = []
+        self._ping_loop: Repeating | None = None
+        self._trickle_loop: Repeating | None = None
+        self._stall_loop: Repeating | None = None
         self._pings = PingTracker()
         timeout = config.stall_timeout
         self._stall = None if timeout is None else StallDetector(timeout, config.stall_headers)
@@ -100,15 +123,23 @@ class PeerConversation(PeerConnection):
     # -- the handshake -------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        clock, config = self._clock, self.config
-        ping_interval = config.ping_interval
-        if ping_interval is not None:
-            ping_interval *= 1 - config.random.random() / 10
-        self._ping_loop = Repeating(clock, ping_interval, self._ping, self._timer_failed)
-        self._trickle_loop = Repeating(clock, config.trickle_interval, self._trickle_out, self._timer_failed)
-        self._stall_loop = Repeating(clock, config.stall_interval, self._check_stall, self._timer_failed)
         if not self.inbound:
             self._say_version()
+
+    def _repeating(self, loop: Repeating | None, interval: float | None, action: Callable[[], object]) -> Repeating:
+        """A timer that runs; made when it is first needed, for many never are."""
+        if loop is None:
+            loop = Repeating(self._clock, interval, action, self._timer_failed)
+        loop.start()
+        return loop
+
+    def _start_pings(self) -> None:
+        interval = self.config.ping_interval
+        if interval is not None:
+            self._ping_loop = self._repeating(None, interval * (1 - self.config.random.random() / 10), self._ping)
+
+    def _start_trickle(self) -> None:
+        self._trickle_loop = self._repeating(self._trickle_loop, self.config.trickle_interval, self._trickle_out)
 
     def _say_version(self) -> bool:
         """Send our ``version``; False when it cannot be made, which ends the connection."""
@@ -188,10 +219,12 @@ class PeerConversation(PeerConnection):
             return False
         self.state = move(self.state, State.READY)
         self._was_ready = True
-        self._negotiate_deadline.disarm()
-        self._ping_loop.start()
+        if self._negotiate_deadline is not None:
+            self._negotiate_deadline.disarm()
+            self._negotiate_deadline = None
+        self._start_pings()
         while self._early_blocks:
-            self._announce_block(self._early_blocks.popleft())
+            self._announce_block(self._early_blocks.pop(0))
         self._trickle_out()
         assert self._remote is not None
         agent = sanitize(self._remote.user_agent)
@@ -385,14 +418,14 @@ class PeerConversation(PeerConnection):
         elif self._stall is not None:
             self._stall.sent(message, self._remote_clock.seconds())
             if self._stall.waiting and self.state is not State.CLOSING:
-                self._stall_loop.start()
+                self._stall_loop = self._repeating(self._stall_loop, self.config.stall_interval, self._check_stall)
 
     def _trickle_out(self) -> None:
         """Announce what waits, if the remote is ready for it."""
         for batch in self._trickle.batches(self._known):
             self._send(Inv(batch), Encoding.BASE, None)
         # an on_write listener may have queued more
-        if not len(self._trickle):
+        if not len(self._trickle) and self._trickle_loop is not None:
             self._trickle_loop.stop()
 
     def _announce_block(self, vector: InventoryVector) -> None:
@@ -401,6 +434,7 @@ class PeerConversation(PeerConnection):
             self._send(Inv([vector]), Encoding.BASE, None)
         else:
             self._early_blocks.append(vector)
+            del self._early_blocks[: -self.config.max_trickle_queue]
 
     def _ping(self) -> None:
         self._send(Ping(self.config.random.getrandbits(64)), Encoding.BASE, None)
@@ -410,7 +444,7 @@ class PeerConversation(PeerConnection):
         command = self._stall.expired(self._remote_clock.seconds())
         if command is not None:
             self._end(CloseCause.STALLED, command=command)
-        elif not self._stall.waiting:
+        elif not self._stall.waiting and self._stall_loop is not None:
             self._stall_loop.stop()
 
     # -- the end -------------------------------------------------------------------------------
@@ -422,7 +456,8 @@ class PeerConversation(PeerConnection):
     def _stop_timers(self) -> None:
         super()._stop_timers()
         for loop in (self._ping_loop, self._trickle_loop, self._stall_loop):
-            loop.stop()
+            if loop is not None:
+                loop.stop()
 
     def _ended(self, reason: CloseReason) -> None:
         if self._nonce is not None:

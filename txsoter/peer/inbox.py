@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from inspect import iscoroutine
 from typing import Any, NamedTuple, Protocol
@@ -133,7 +132,7 @@ class Inbox:
         self._decoder: FrameDecoder[Route] = FrameDecoder(magic, reader.find_route)
         self._clock = clock
         self._lookahead_limit = lookahead_limit
-        self._ahead: deque[Received | MalformedMessage] = deque()
+        self._ahead: list[Received | MalformedMessage] = []
         self._ahead_bytes = 0
         # a malformed header was met while looking ahead: nothing more can be read before its turn
         self._blocked = False
@@ -213,7 +212,7 @@ class Inbox:
     def _take_turn(self) -> bool:
         """Handle one message; False when there is none."""
         if self._ahead:
-            item: Received | MalformedMessage | None = self._ahead.popleft()
+            item: Received | MalformedMessage | None = self._ahead.pop(0)
             self._ahead_bytes -= item.size if isinstance(item, Received) else 0
         else:
             item = self._read()

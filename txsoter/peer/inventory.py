@@ -48,14 +48,17 @@ class TrickleQueue:
     :param limit: how many may wait; past it the oldest go.
     """
 
-    __slots__ = ("_waiting",)
+    __slots__ = ("_limit", "_waiting")
 
     def __init__(self, limit: int) -> None:
-        # with each, whether it is announced although known
-        self._waiting: deque[tuple[InventoryVector, bool]] = deque(maxlen=limit)
+        self._limit = limit
+        # with each, whether it is announced although known; made when it is needed, for many never need it
+        self._waiting: deque[tuple[InventoryVector, bool]] | None = None
 
     def append(self, vector: InventoryVector, force: bool = False) -> None:
         """Let ``vector`` wait; ``force`` announces it although the remote is known to have it."""
+        if self._waiting is None:
+            self._waiting = deque(maxlen=self._limit)
         self._waiting.append((vector, force))
 
     def batches(self, known: KnownInventory) -> Iterator[list[InventoryVector]]:
@@ -75,7 +78,7 @@ class TrickleQueue:
 
     def clear(self) -> None:
         """Forget all."""
-        self._waiting.clear()
+        self._waiting = None
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return 0 if self._waiting is None else len(self._waiting)

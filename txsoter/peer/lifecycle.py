@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from itertools import count
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -39,6 +40,25 @@ class PeerLifecycle(Protocol, ABC):
     :ivar state: how far it has come.
     """
 
+    __slots__ = (
+        "_address",
+        "_clock",
+        "_close_deadline",
+        "_closed_waiters",
+        "_closing_since",
+        "_connected_at",
+        "_hanging_up",
+        "_last_reject",
+        "_ready_waiters",
+        "_reason",
+        "_thread",
+        "_was_ready",
+        "config",
+        "id",
+        "inbound",
+        "state",
+    )
+
     # which methods it has beyond ITransport's depends on the endpoint
     transport: Any
 
@@ -56,6 +76,7 @@ class PeerLifecycle(Protocol, ABC):
         self._closed_waiters: list[Deferred[CloseReason]] = []
         self._connected_at: float | None = None
         self._closing_since = 0.0
+        self._close_deadline: Deadline | None = None
         # what the remote said last, if that was a reject
         self._last_reject: Reject | None = None
 
@@ -97,7 +118,6 @@ class PeerLifecycle(Protocol, ABC):
             return
         clock = self._clock = self._find_clock()
         self._connected_at = clock.seconds()
-        self._close_deadline = Deadline(clock, self._close_left, self._abort)
         self.state = move(self.state, State.NEGOTIATING)
         self._set_up(clock)
 
@@ -182,7 +202,7 @@ class PeerLifecycle(Protocol, ABC):
         self.state = move(self.state, State.CLOSING)
         self._stop_timers()
         self._closing_since = self._clock.seconds()
-        self._close_deadline.arm()
+        self._close_deadline = self._armed(self._close_deadline, self._close_left, self._abort)
         self._shut(farewell, self._closed_error())
         self._hang_up_when_empty()
 
@@ -198,6 +218,15 @@ class PeerLifecycle(Protocol, ABC):
         if IConsumer.providedBy(self.transport):
             self.transport.unregisterProducer()
         self.transport.loseConnection()
+
+    def _armed(
+        self, deadline: Deadline | None, left: Callable[[], float | None], expired: Callable[[], object]
+    ) -> Deadline:
+        """A deadline that watches; made when it is first needed, for most never are."""
+        if deadline is None:
+            deadline = Deadline(self._clock, left, expired)
+        deadline.arm()
+        return deadline
 
     def _abort(self) -> None:
         abort = getattr(self.transport, "abortConnection", None)
@@ -216,7 +245,7 @@ class PeerLifecycle(Protocol, ABC):
             self._reason = self._lost_reason(reason)
             if was_set_up:
                 self._stop_timers()
-        if was_set_up:
+        if self._close_deadline is not None:
             self._close_deadline.disarm()
         self._closed()
 

@@ -55,6 +55,12 @@ class SoterPeerProtocol(PeerConversation):
     :param inbound: whether the remote dialled us.
     """
 
+    __slots__ = (
+        "_asked_blocks",
+        "_asked_headers",
+        "_last_announced_block",
+    )
+
     def __init__(self, config: PeerConfig, inbound: bool = False) -> None:
         super().__init__(config, inbound)
         self._last_announced_block: Hash | None = None
@@ -160,7 +166,7 @@ class SoterPeerProtocol(PeerConversation):
             if self.config.trickle_interval is None:
                 self._trickle_out()
             else:
-                self._trickle_loop.start()
+                self._start_trickle()
 
     def add_known_inventory(self, vector: InventoryVector) -> None:
         """Note that the remote has something, so that it is not announced to it.

@@ -74,7 +74,7 @@ def test_codec(tmp_path: Path) -> None:
 def test_peer(tmp_path: Path) -> None:
     """All modes run between two processes, of this library and of the floors, and the listeners heard everything."""
     printed, rows = quick("peer", tmp_path)
-    assert len(rows) == 11
+    assert len(rows) == 12
     for name, row in rows.items():
         assert_figures(row, "txsoter", "bare" if name.startswith("handshakes") else "checksum")
         assert row["figures"]["txsoter"]["min"] > 0
@@ -95,7 +95,7 @@ def test_ends_alone() -> None:
     """One end serves, another process drives it, and the accepting end's listeners count what came."""
     from benchmarks.children import Child
 
-    with Child("peer", "serve", "tcp:0:interface=127.0.0.1", "--report", "--read-vectors") as serving:
+    with Child("peer", "serve", "tcp:0:interface=127.0.0.1", "--report", "--read-vectors", "rows") as serving:
         port = serving.answer(LIMIT)["port"]
         done = benchmarks("peer", "drive", f"tcp:127.0.0.1:{port}", "inv", "20")
         assert done.returncode == 0, done.stderr
