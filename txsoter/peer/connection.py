@@ -49,15 +49,16 @@ class PeerConnection(PeerLifecycle):
 
     __slots__ = (
         "_bytes_received",
+        "_flows",
         "_held",
         "_held_bytes",
         "_idle_deadline",
         "_inbox",
         "_last_receive",
-        "_last_send",
         "_logs_messages",
         "_message_at",
         "_negotiate_deadline",
+        "_observes_writes",
         "_outbox",
         "_pver",
         "_read_on_deadline",
@@ -73,11 +74,13 @@ class PeerConnection(PeerLifecycle):
         super().__init__(config, inbound)
         self._pver = config.protocol_version
         self._logs_messages = config.log_messages > MessageLog.OFF
+        self._observes_writes = config.listeners.on_write is not None
+        # whether messages go straight to the queue: the handshake is over for our side, and the end has not begun
+        self._flows = False
         # messages that listeners sent before it was their time, until the handshake lets them go
         self._held: deque[tuple[Message, Encoding, Deferred[None] | None]] | None = deque()
         self._held_bytes = 0
         self._last_receive: float | None = None
-        self._last_send: float | None = None
         self._bytes_received = 0
         self._received: dict[str, Traffic] = {}
         self._sent: dict[str, Traffic] = {}
@@ -139,6 +142,7 @@ class PeerConnection(PeerLifecycle):
                 deadline.disarm()
 
     def _shut(self, farewell: Reject | None, error: ConnectionClosed) -> None:
+        self._flows = False
         self._inbox.close()
         try:
             frame = None if farewell is None else self._encode(farewell, Encoding.BASE)
@@ -158,6 +162,7 @@ class PeerConnection(PeerLifecycle):
         return len(self._outbox)
 
     def _tear_down(self, error: ConnectionClosed) -> None:
+        self._flows = False
         held, self._held = self._held, None
         self._held_bytes = 0
         while held:
@@ -249,6 +254,10 @@ class PeerConnection(PeerLifecycle):
 
     def _queue(self, frame: bytes, message: Message, encoding: Encoding, done: Deferred[None] | None) -> None:
         """Queue the frame of a message, or hold the message until the handshake lets it go."""
+        outbox = self._outbox if self._flows else None
+        if outbox is not None and outbox.waiting + len(frame) <= self.config.hard_queue_limit:
+            self._put(frame, message, done)
+            return
         if self.is_closing:
             if done is not None:
                 fail_quietly(done, Failure(self._closed_error()))
@@ -262,8 +271,6 @@ class PeerConnection(PeerLifecycle):
         elif self._held is not None:
             self._held.append((message, encoding, done))
             self._held_bytes += len(frame)
-        else:
-            self._put(frame, message, done)
 
     def _put(self, frame: bytes, message: Message, done: Deferred[None] | None = None) -> None:
         if self._logs_messages:
@@ -294,17 +301,19 @@ class PeerConnection(PeerLifecycle):
                 fail_quietly(done, Failure(self._closed_error()))
         self._held = None
         self._held_bytes = 0
+        self._flows = not self.is_closing
 
     def _handed(self, message: Message, size: int) -> None:
         """A message is with the transport."""
-        self._last_send = self._clock.seconds()
         command = UNKNOWN_COMMANDS if isinstance(message, Unknown) else message.command
         traffic = self._sent.get(command)
         if traffic is None:
             traffic = self._sent[command] = Traffic()
-        traffic += size
+        traffic.messages += 1
+        traffic.bytes += size
         self._sent_message(message)
-        self._observe_write(size, message, None)
+        if self._observes_writes:
+            self._observe_write(size, message, None)
 
     def _outbox_changed(self) -> None:
         """The transport has had enough, or would take more."""

@@ -284,9 +284,13 @@ class PeerConversation(PeerConnection):
         """What this connection does with a command's 12 bytes."""
         known = message_class(command)
         name = command_text(command)
+        counted = UNKNOWN_COMMANDS if known is None else name
+        traffic = self._received.get(counted)
+        if traffic is None:
+            traffic = self._received[counted] = Traffic()
         if known is None:
             limit = Unknown.max_size()
-            return Route(name, None, limit, self._unknown_received, self._handlers("on_unknown", False))
+            return Route(name, None, limit, self._unknown_received, self._handlers("on_unknown", False), traffic)
         builtin = self._BUILTINS.get(name)
         return Route(
             name,
@@ -294,6 +298,8 @@ class PeerConversation(PeerConnection):
             min(known.max_size(self._pver), PEER_LIMITS.get(name, known.max_size(self._pver))),
             None if builtin is None else builtin.__get__(self),
             self._handlers(listener_name(name), name == "block"),
+            traffic,
+            StallDetector.answers(name),
             self._version_heard if name == "version" else None,
         )
 
@@ -318,19 +324,17 @@ class PeerConversation(PeerConnection):
         route, message, payload, used = received
         size = HEADER_SIZE + len(payload)
         self._message_at = self._remote_clock.seconds()
-        command = route.command if route.message_class is not None else UNKNOWN_COMMANDS
-        traffic = self._received.get(command)
-        if traffic is None:
-            traffic = self._received[command] = Traffic()
-        traffic += size
+        traffic = route.traffic
+        traffic.messages += 1
+        traffic.bytes += size
         self._trailing_bytes += len(payload) - used
         self._last_reject = None
         if self._logs_messages:
             self._log_message("Received", "from", message, payload)
-        if self._stall is not None:
-            self._stall.received(command)
+        if route.answers and self._stall is not None:
+            self._stall.received(route.command)
         accepted = False
-        if self.state is State.NEGOTIATING and command != "version":
+        if self.state is State.NEGOTIATING and route.command != "version":
             self._first_is_no_version(message)
         elif not self.is_closing:
             # a request that it answers may have hung up already
@@ -414,8 +418,10 @@ class PeerConversation(PeerConnection):
 
     def _sent_message(self, message: Message) -> None:
         if isinstance(message, Ping):
-            self._pings.sent(message.nonce, self._clock.seconds())
-        elif self._stall is not None:
+            # the queue has looked at the clock for it just now
+            assert self._outbox.last_write is not None
+            self._pings.sent(message.nonce, self._outbox.last_write)
+        elif self._stall is not None and StallDetector.observes(message):
             self._stall.sent(message, self._remote_clock.seconds())
             if self._stall.waiting and self.state is not State.CLOSING:
                 self._stall_loop = self._repeating(self._stall_loop, self.config.stall_interval, self._check_stall)

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from txsoter.errors import MalformedMessage
+from txsoter.peer.stats import Traffic
 from txsoter.peer.timers import RemoteClock
 from txsoter.wire import Encoding, FrameDecoder, Message, Unknown
 from txsoter.wire.framing import HEADER_SIZE
@@ -27,10 +28,12 @@ class Route:
     :param limit: the largest payload taken, in bytes.
     :param builtin: what the peer itself does; False from it keeps the message from the handlers.
     :param handlers: what the application does, in order.
+    :param traffic: where its messages are counted.
+    :param answers: whether it answers something that the stall detector waits for.
     :param conclude: called after the handlers with what they returned, as far as that was not None.
     """
 
-    __slots__ = ("builtin", "command", "conclude", "handlers", "limit", "message_class")
+    __slots__ = ("answers", "builtin", "command", "conclude", "handlers", "limit", "message_class", "traffic")
 
     def __init__(
         self,
@@ -39,6 +42,8 @@ class Route:
         limit: int,
         builtin: Callable[[Any], bool | None] | None,
         handlers: tuple[Handler, ...],
+        traffic: Traffic,
+        answers: bool = False,
         conclude: Callable[[list[Any]], object] | None = None,
     ) -> None:
         self.command = command
@@ -46,6 +51,8 @@ class Route:
         self.limit = limit
         self.builtin = builtin
         self.handlers = handlers
+        self.traffic = traffic
+        self.answers = answers
         self.conclude = conclude
 
 

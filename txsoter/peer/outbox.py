@@ -66,6 +66,7 @@ class Outbox:
         transport.
     :ivar waiting: bytes that are not with the transport yet.
     :ivar last_progress: when the transport last took something, or had nothing to take.
+    :ivar last_write: when the transport was last handed something, or None.
     :ivar paused: whether the transport has had enough.
     :ivar flushing: whether the transport is just being handed something.
     """
@@ -81,6 +82,7 @@ class Outbox:
         "_writer",
         "flushing",
         "last_progress",
+        "last_write",
         "paused",
         "waiting",
     )
@@ -105,6 +107,7 @@ class Outbox:
         self.waiting = 0
         self.paused = False
         self.last_progress = now()
+        self.last_write: float | None = None
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -115,10 +118,28 @@ class Outbox:
         :param done: fires once the frame is with the transport, and the transport would take more.
         """
         if not self.waiting and not self.paused:
+            if not self._corks and not self.flushing and len(frame) <= PIECE:
+                self._write_at_once(frame, message, done)
+                return
             self.last_progress = self._now()
         self._queue.append(_Entry(frame, message, done))
         self.waiting += len(frame)
         if not self._corks or self.waiting >= PIECE:
+            self.flush()
+
+    def _write_at_once(self, frame: bytes, message: Message, done: Deferred[None] | None) -> None:
+        """Write a frame with nothing before it, without the detour by the queue."""
+        self.flushing = True
+        try:
+            self.last_progress = self.last_write = self._now()
+            self._writer.write(frame)
+            if done is not None:
+                self._told.append(_Entry(frame, message, done))
+            self._handed(message, len(frame))
+            self._tell()
+        finally:
+            self.flushing = False
+        if self._queue:
             self.flush()
 
     def cork(self) -> None:
@@ -163,7 +184,7 @@ class Outbox:
         self._offset = offset
         self.waiting -= PIECE - room
         self._told += [entry for entry in done if entry.done is not None]
-        self.last_progress = self._now()
+        self.last_progress = self.last_write = self._now()
         self._writer.write(b"".join(parts))
         for entry in done:
             self._handed(entry.message, len(entry.frame))

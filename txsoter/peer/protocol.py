@@ -291,7 +291,7 @@ class SoterPeerProtocol(PeerConversation):
             advertised_version=None if remote is None else remote.protocol_version,
             negotiated_version=self._pver,
             connected_at=self._connected_at,
-            last_send=self._last_send,
+            last_send=None if outbox is None else outbox.last_write,
             last_receive=self._last_receive,
             bytes_sent=sum(traffic.bytes for traffic in sent.values()),
             bytes_received=self._bytes_received,

@@ -54,6 +54,16 @@ class StallDetector:
             if seconds is not None:
                 self._deadlines.setdefault(message.command, now + seconds)
 
+    @staticmethod
+    def observes(message: Message) -> bool:
+        """Whether :meth:`sent` needs to be told of such a message."""
+        return type(message) in _OBSERVED
+
+    @staticmethod
+    def answers(command: str) -> bool:
+        """Whether :meth:`received` needs to be told of such a message."""
+        return command in _ANSWERS
+
     def received(self, command: str) -> None:
         """A message has come: what it answers is no longer owed."""
         question = _ANSWERS.get(command)

@@ -98,8 +98,11 @@ class Scalar:
         return self._struct.unpack_from(data, offset)[0], offset + self._struct.size
 
     def write(self, value: int, pver: int) -> bytes:
-        self.check(value)
-        return self._struct.pack(value)
+        try:
+            return self._struct.pack(value)
+        except struct.error:
+            self.check(value)
+            raise
 
     def check(self, value: object) -> None:
         """Refuse what the width cannot hold.

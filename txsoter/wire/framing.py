@@ -20,7 +20,6 @@ from txsoter.wire.message import (
     Encoding,
     Message,
     Unknown,
-    command_bytes,
     command_text,
     message_class,
 )
@@ -65,7 +64,8 @@ def frame(magic: int, command: bytes, payload: bytes) -> bytes:
 
     :param command: the 12 bytes of :func:`~txsoter.wire.message.command_bytes`.
     """
-    return _HEADER.pack(magic, command, len(payload), checksum(payload)) + payload
+    check = sha256(sha256(payload).digest()).digest()[:4]
+    return _HEADER.pack(magic, command, len(payload), check) + payload
 
 
 def _check_length(length: int) -> None:
@@ -142,7 +142,7 @@ def write_message(
     """
     payload = message.to_payload(pver, encoding)
     try:
-        return frame(magic, command_bytes(message.command), payload)
+        return frame(magic, message.padded_command(), payload)
     except FieldError as error:
         raise error.within(type(message).__name__) from None
     except struct.error:

@@ -81,6 +81,7 @@ class Message:
     _max_send: ClassVar[Limit]
     _codecs: ClassVar[tuple[tuple[str, Codec[Any]], ...]] = ()
     _scalars: ClassVar[struct.Struct | None] = None
+    _padded_command: ClassVar[bytes]
 
     @classmethod
     def max_size(cls, pver: int = PROTOCOL_VERSION) -> int:
@@ -149,7 +150,20 @@ class Message:
 
     def write_payload(self, pver: int, encoding: Encoding) -> bytes:
         """Encode the fields as declared; :exc:`FieldError` paths begin at the field."""
+        if self._scalars is not None:
+            try:
+                return self._scalars.pack(*[getattr(self, name) for name, _ in self._codecs])
+            except struct.error:
+                # which value it was, write_fields() tells
+                pass
         return write_fields(self, self._codecs, pver)
+
+    def padded_command(self) -> bytes:
+        """The command's 12 bytes in a frame.
+
+        :raises FieldError: for an :class:`Unknown` whose command does not fit them.
+        """
+        return self._padded_command
 
     def size_advice(self, excess: int) -> str:
         """What to do about a payload that is ``excess`` bytes too large."""
@@ -223,7 +237,8 @@ def register(cls: M, command: str, *, max_size: Limit, max_send: Limit | None = 
     cls._max_size = staticmethod(max_size) if callable(max_size) else max_size
     cls._max_send = cls._max_size if max_send is None else staticmethod(max_send) if callable(max_send) else max_send
     _registry[command] = cls
-    CLASS_OF_COMMAND[command_bytes(command)] = cls
+    cls._padded_command = command_bytes(command)
+    CLASS_OF_COMMAND[cls._padded_command] = cls
     return cls
 
 
@@ -268,6 +283,9 @@ class Unknown(Message):
 
     _max_size: ClassVar[Limit] = MAX_UNKNOWN_PAYLOAD
     _max_send: ClassVar[Limit] = MAX_UNKNOWN_PAYLOAD
+
+    def padded_command(self) -> bytes:
+        return command_bytes(self.command)
 
     def write_payload(self, pver: int, encoding: Encoding) -> bytes:
         if not isinstance(self.payload, bytes):

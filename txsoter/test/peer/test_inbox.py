@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from txsoter.errors import MalformedMessage
 from txsoter.peer.inbox import Handler, Inbox, Received, Route
+from txsoter.peer.stats import Traffic
 from txsoter.peer.timers import RemoteClock
 from txsoter.test.peer.support import TrialCase
 from txsoter.wire import Encoding, Message, Ping, Tx, Unknown, VerAck, write_message
@@ -61,7 +62,7 @@ class FakeReader:
     def find_route(self, command: bytes) -> Route:
         known = message_class(command)
         limit = Unknown.max_size() if known is None else known.max_size()
-        return Route(command_text(command), known, limit, None, self.handlers, self.conclude)
+        return Route(command_text(command), known, limit, None, self.handlers, Traffic(), conclude=self.conclude)
 
     def received(self, received: Received) -> bool:
         self.turns.append(received.message)
