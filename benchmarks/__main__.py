@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m benchmarks", description=DESCRIPTION, formatter_class=plain, parents=[common]
     )
-    suites = top.add_subparsers(dest="suite", metavar="codec|peer|scale", title="suites")
+    suites = top.add_subparsers(dest="suite", metavar="[codec|peer|scale]", title="suites")
     suites.add_parser("codec", help="bytes to messages and back", parents=[common])
     peer = suites.add_parser(
         "peer", help="two processes and a connection", description=PEER, formatter_class=plain, parents=[common]

@@ -17,7 +17,7 @@ from twisted.internet import stdio
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.task import deferLater, react
+from twisted.internet.task import react
 from twisted.logger import (
     FilteringLogObserver,
     LogLevel,
@@ -293,6 +293,4 @@ class Driver:
     async def handshake(self) -> None:
         """Connect, wait for ready, and part."""
         peer = await connect(self._endpoint, self._config)
-        # our verack is sent at the end of this turn; disconnect() would drop it before
-        await deferLater(self._reactor, 0)
         await peer.disconnect()

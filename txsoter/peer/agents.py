@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from semver import Version as SemanticVersion
 
 from txsoter.errors import FieldError
@@ -39,10 +41,12 @@ def parse_version(version: str) -> SemanticVersion:
         raise FieldError("user_agent_version", version, "a semantic version, such as 1.0.0") from None
 
 
+@lru_cache(maxsize=256)
 def agent_versions(agent: bytes) -> dict[str, SemanticVersion]:
     """The versions that a user agent names; entries that do not parse are skipped, the last of a name wins.
 
-    It is split on ``/`` first, so a ``/`` inside a comment breaks its entry (PEER.md, "Life of a connection").
+    It is split on ``/`` first, so a ``/`` inside a comment breaks its entry (PEER.md, "Life of a connection"). What is
+    returned is shared between calls with the same agent: it must not be changed.
     """
     versions = {}
     for entry in agent.decode("latin-1").split("/"):

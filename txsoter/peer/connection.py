@@ -50,6 +50,7 @@ class PeerConnection(PeerLifecycle):
     __slots__ = (
         "_bytes_received",
         "_flows",
+        "_heard",
         "_held",
         "_held_bytes",
         "_idle_deadline",
@@ -86,6 +87,7 @@ class PeerConnection(PeerLifecycle):
         self._sent: dict[str, Traffic] = {}
         self._transport_reads = True
         self._message_at = 0.0
+        self._heard = False
         self._negotiate_deadline: Deadline | None = None
         self._idle_deadline: Deadline | None = None
         self._write_deadline: Deadline | None = None
@@ -154,6 +156,8 @@ class PeerConnection(PeerLifecycle):
             _log.warn("{peer}: not sent: {error}", peer=str(self), error=problem)
             frame = None
         if farewell is None or frame is None:
+            # what only waited for the end of this turn, such as our verack, still goes out
+            self._outbox.flush()
             self._outbox.drop(Failure(error))
         else:
             self._put(frame, farewell)
@@ -216,6 +220,10 @@ class PeerConnection(PeerLifecycle):
         """Pause or resume reading on the transport, as there is reason to."""
         if self.is_closing:
             return
+        if self._heard:
+            # looked at once a turn, not once a message
+            self._heard = False
+            self._message_at = self._remote_clock.seconds()
         wanted = self._inbox.wants_more
         if wanted is not self._transport_reads:
             self._transport_reads = wanted

@@ -187,7 +187,14 @@ class PeerConversation(PeerConnection):
             farewell_or_none = None if refusal.code is None else Reject(b"version", refusal.code, reason)
             self._end(refusal.cause, sanitize(refusal.detail), farewell=farewell_or_none)
             return False
-        self._remote = version
+        # only what is asked for later: ten thousand peers keep one each
+        self._remote = Version(
+            protocol_version=version.protocol_version,
+            services=version.services,
+            user_agent=version.user_agent,
+            last_block=version.last_block,
+            relay=version.relay,
+        )
         self._max_height = version.last_block
         self._time_offset = version.timestamp - int(self._clock.seconds())
         self.state = move(self.state, State.VERSION_KNOWN)
@@ -323,7 +330,7 @@ class PeerConversation(PeerConnection):
         """A message's turn has come: count it and do our own part. False keeps it from the listeners."""
         route, message, payload, used = received
         size = HEADER_SIZE + len(payload)
-        self._message_at = self._remote_clock.seconds()
+        self._heard = True
         traffic = route.traffic
         traffic.messages += 1
         traffic.bytes += size

@@ -38,6 +38,7 @@ class PeerLifecycle(Protocol, ABC):
     :ivar inbound: whether the remote dialled us.
     :ivar id: a number that no other peer of this process has.
     :ivar state: how far it has come.
+    :ivar is_closing: whether the connection has ended, or is ending.
     """
 
     __slots__ = (
@@ -56,6 +57,7 @@ class PeerLifecycle(Protocol, ABC):
         "config",
         "id",
         "inbound",
+        "is_closing",
         "state",
     )
 
@@ -67,6 +69,7 @@ class PeerLifecycle(Protocol, ABC):
         self.inbound = inbound
         self.id = next(_ids)
         self.state = State.CONNECTING
+        self.is_closing = False
         self._reason: CloseReason | None = None
         self._was_ready = False
         self._hanging_up = False
@@ -118,6 +121,10 @@ class PeerLifecycle(Protocol, ABC):
             return
         clock = self._clock = self._find_clock()
         self._connected_at = clock.seconds()
+        # writes are gathered here already: gathering them again costs small messages up to 40 ms
+        set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
+        if set_no_delay is not None:
+            set_no_delay(True)
         self.state = move(self.state, State.NEGOTIATING)
         self._set_up(clock)
 
@@ -128,11 +135,6 @@ class PeerLifecycle(Protocol, ABC):
             raise LocalError("PeerConfig.clock is None, and the transport has no reactor: give a clock")
         found: IReactorTime = clock
         return found
-
-    @property
-    def is_closing(self) -> bool:
-        """Whether the connection has ended, or is ending."""
-        return self.state is State.CLOSING or self.state is State.CLOSED
 
     def _when_ready(self, result: _T) -> Deferred[_T]:
         if self.state is State.READY:
@@ -200,6 +202,7 @@ class PeerLifecycle(Protocol, ABC):
             self._closed()
             return
         self.state = move(self.state, State.CLOSING)
+        self.is_closing = True
         self._stop_timers()
         self._closing_since = self._clock.seconds()
         self._close_deadline = self._armed(self._close_deadline, self._close_left, self._abort)
@@ -270,6 +273,7 @@ class PeerLifecycle(Protocol, ABC):
 
     def _closed(self) -> None:
         self.state = move(self.state, State.CLOSED)
+        self.is_closing = True
         assert self._reason is not None
         reason, error = self._reason, self._closed_error()
         self._tear_down(error)

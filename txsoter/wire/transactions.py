@@ -17,6 +17,7 @@ from txsoter.wire.codec import read_count, write_varint
 from txsoter.wire.hashes import Hash, double_sha256
 from txsoter.wire.message import Encoding, Message, register
 from txsoter.wire.txcodec import (
+    Marks,
     TxIn,
     TxOut,
     parse_transaction,
@@ -41,12 +42,12 @@ class Tx(Message):
     :param lock_time: u32, a height or a time before which it is not valid.
     """
 
-    # _raw: the bytes it was decoded from, or None; _marked: whether they carry witnesses;
+    # _raw: the bytes it was decoded from, or None; _marks: how these are marked;
     # _fields: (version, inputs, outputs, lock_time), or None until somebody asks
-    __slots__ = ("_fields", "_marked", "_raw")
+    __slots__ = ("_fields", "_marks", "_raw")
 
     _raw: bytes | None
-    _marked: bool
+    _marks: Marks
     _fields: tuple[int, tuple[TxIn, ...], tuple[TxOut, ...], int] | None
 
     def __init__(
@@ -57,15 +58,19 @@ class Tx(Message):
         lock_time: int = 0,
     ) -> None:
         self._raw = None
-        self._marked = False
+        self._marks = Marks.NONE
         self._fields = (version, tuple(inputs), tuple(outputs), lock_time)
 
     @classmethod
-    def from_scanned(cls, raw: bytes, encoding: Encoding) -> Self:
-        """The transaction in ``raw``, which :func:`scan_transactions` has found to be exactly one."""
+    def from_scanned(cls, raw: bytes, marks: Marks) -> Self:
+        """The transaction in ``raw``, which :func:`scan_transactions` has found to be exactly one.
+
+        :param marks: of this one, or of several that it is one of.
+        """
         self = cls.__new__(cls)
         self._raw = raw
-        self._marked = encoding is Encoding.WITNESS and raw[4] == 0
+        # where several were scanned at once, only those that begin with the marker have it
+        self._marks = marks if raw[4] == 0 else Marks.NONE
         self._fields = None
         return self
 
@@ -92,7 +97,7 @@ class Tx(Message):
     @property
     def has_witness(self) -> bool:
         """Whether any input has a witness that is not empty."""
-        if self._fields is None and not self._marked:
+        if self._fields is None and self._marks is Marks.NONE:
             return False
         return any(each.witness for each in self.inputs)
 
@@ -114,9 +119,9 @@ class Tx(Message):
 
     @classmethod
     def read_payload(cls, data: bytes, pver: int, encoding: Encoding) -> tuple[Self, int]:
-        ends, _ = scan_transactions(data, 0, 1, encoding)
+        ends, marks = scan_transactions(data, 0, 1, encoding)
         end = ends[0]
-        return cls.from_scanned(data[:end], encoding), end
+        return cls.from_scanned(data[:end], marks), end
 
     def write_payload(self, pver: int, encoding: Encoding) -> bytes:
         return self._encode(encoding)
@@ -125,7 +130,9 @@ class Tx(Message):
         raw = self._raw
         if raw is None:
             return write_transaction(*self._parsed(), encoding=encoding)
-        if not self._marked or (encoding is Encoding.WITNESS and self.has_witness):
+        if self._marks is Marks.NONE:
+            return raw
+        if encoding is Encoding.WITNESS and (self._marks is Marks.TRUE or self.has_witness):
             return raw
         return raw[:4] + raw[6 : witnesses_begin(raw)] + raw[-4:]
 
@@ -133,13 +140,13 @@ class Tx(Message):
         fields = self._fields
         if fields is None:
             assert self._raw is not None
-            fields = self._fields = parse_transaction(self._raw, self._marked)
+            fields = self._fields = parse_transaction(self._raw, self._marks is not Marks.NONE)
         return fields
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Tx):
             return NotImplemented
-        if self._raw is not None and self._raw == other._raw and self._marked == other._marked:
+        if self._raw is not None and self._raw == other._raw and self._marks is other._marks:
             return True
         return self._parsed() == other._parsed()
 
@@ -162,24 +169,23 @@ class TransactionView(Sequence[Tx]):
     It holds on to the whole payload.
     """
 
-    __slots__ = ("_any_marked", "_bounds", "_data", "_encoding")
+    __slots__ = ("_bounds", "_data", "_marks")
 
-    def __init__(self, data: bytes, bounds: list[int], encoding: Encoding, any_marked: bool) -> None:
+    def __init__(self, data: bytes, bounds: list[int], marks: Marks) -> None:
         self._data = data
         self._bounds = bounds
-        self._encoding = encoding
-        self._any_marked = any_marked
+        self._marks = marks
 
     @classmethod
     def read(cls, data: bytes, offset: int, limit: int, encoding: Encoding) -> tuple[Self, int]:
         """A view of the counted transactions at ``offset``, and the offset behind them."""
         count, offset = read_count(data, offset, limit, "transactions")
-        ends, any_marked = scan_transactions(data, offset, count, encoding)
-        return cls(data, [offset, *ends], encoding, any_marked), ends[-1] if ends else offset
+        ends, marks = scan_transactions(data, offset, count, encoding)
+        return cls(data, [offset, *ends], marks), ends[-1] if ends else offset
 
     def behind(self, prefix: bytes, encoding: Encoding) -> bytes:
         """The transactions behind ``prefix``; without copying, when that is how they came and all there was."""
-        if self._any_marked:
+        if self._marks is Marks.HOLLOW or (self._marks is Marks.TRUE and encoding is Encoding.BASE):
             return prefix + b"".join([each.write_payload(0, encoding) for each in self])
         data, start, end = self._data, self._bounds[0], self._bounds[-1]
         before = start - len(prefix)
@@ -191,8 +197,8 @@ class TransactionView(Sequence[Tx]):
         return len(self._bounds) - 1
 
     def __iter__(self) -> Iterator[Tx]:
-        data, encoding, make = self._data, self._encoding, Tx.from_scanned
-        return (make(data[start:end], encoding) for start, end in pairwise(self._bounds))
+        data, marks, make = self._data, self._marks, Tx.from_scanned
+        return (make(data[start:end], marks) for start, end in pairwise(self._bounds))
 
     @overload
     def __getitem__(self, index: int) -> Tx: ...
@@ -202,7 +208,7 @@ class TransactionView(Sequence[Tx]):
         if isinstance(index, slice):
             return [self[position] for position in range(*index.indices(len(self)))]
         position = range(len(self))[index]
-        return Tx.from_scanned(self._data[self._bounds[position] : self._bounds[position + 1]], self._encoding)
+        return Tx.from_scanned(self._data[self._bounds[position] : self._bounds[position + 1]], self._marks)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or isinstance(other, (str, bytes)):

@@ -5,6 +5,7 @@ Bytes are checked once, by :func:`scan_transactions`; parsing trusts what it has
 
 from __future__ import annotations
 
+import enum
 import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from txsoter.wire.codec import HASH, I32, I64, U32, ListOf, VarBytes, ends_early
 from txsoter.wire.hashes import Hash
 from txsoter.wire.message import MAX_PAYLOAD, Encoding
 
-__all__ = ["TxIn", "TxOut", "parse_transaction", "scan_transactions", "witnesses_begin", "write_transaction"]
+__all__ = ["Marks", "TxIn", "TxOut", "parse_transaction", "scan_transactions", "witnesses_begin", "write_transaction"]
 
 MAX_INPUTS = MAX_PAYLOAD // 41 + 1
 MAX_OUTPUTS = MAX_PAYLOAD // 9 + 1
@@ -60,10 +61,21 @@ _INPUT_CODECS = (*_BASE_INPUT_CODECS, ("witness", _WITNESS))
 _OUTPUT_CODECS = (("value", I64), ("script", _SCRIPT))
 
 
-def scan_transactions(data: bytes, offset: int, count: int, encoding: Encoding) -> tuple[list[int], bool]:
+class Marks(enum.Enum):
+    """Which of some transactions are marked as carrying witnesses."""
+
+    NONE = 0
+    """None is: their bytes are the base encoding, and the witness encoding."""
+    TRUE = 1
+    """Some are, and have witnesses: their bytes are the witness encoding."""
+    HOLLOW = 2
+    """Some are, and one has no witness all the same: their bytes are neither encoding."""
+
+
+def scan_transactions(data: bytes, offset: int, count: int, encoding: Encoding) -> tuple[list[int], Marks]:
     """Walk over ``count`` transactions from ``offset`` without making objects of them.
 
-    :return: the offset behind each, and whether any is marked as carrying witnesses.
+    :return: the offset behind each, and how they are marked.
     :raises MalformedMessage: for what is no transaction; ``IndexError`` or ``struct.error`` when
         ``data`` ends inside one.
 
@@ -71,14 +83,13 @@ def scan_transactions(data: bytes, offset: int, count: int, encoding: Encoding) 
     the end, and the last offset at the end, are all the checks there need to be.
     """
     witness = encoding is Encoding.WITNESS
-    any_marked = False
+    marks = Marks.NONE
     ends: list[int] = []
     add_end = ends.append
     for _ in range(count):
         inputs = data[offset + 4]
         marked = witness and inputs == 0
         if marked:
-            any_marked = True
             if data[offset + 5] != 1:
                 raise MalformedMessage(f"witness flag is {data[offset + 5]}, not 1")
             inputs, offset = read_count(data, offset + 6, MAX_INPUTS, "inputs")
@@ -110,12 +121,18 @@ def scan_transactions(data: bytes, offset: int, count: int, encoding: Encoding) 
                 size, offset = read_varint(data, offset + 8)
                 offset += size
         if marked:
-            offset = _scan_witnesses(data, offset, inputs)
+            behind = _scan_witnesses(data, offset, inputs)
+            # a byte an input, each a count of 0
+            if behind == offset + inputs:
+                marks = Marks.HOLLOW
+            elif marks is Marks.NONE:
+                marks = Marks.TRUE
+            offset = behind
         offset += 4
         add_end(offset)
     if offset > len(data):
         raise ends_early()
-    return ends, any_marked
+    return ends, marks
 
 
 def _scan_witnesses(data: bytes, offset: int, inputs: int) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from txsoter.errors import CloseCause, ClosedBy, CloseReason, ConnectionClosed, HandshakeFailed
@@ -17,7 +18,7 @@ from txsoter.peer.handshake import State
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.test.peer.support import PeerTestCase, simnet
 from txsoter.testing import MemoryLink, ScriptedPair, ScriptedPeer, remote_version
-from txsoter.wire import GetBlocks, GetHeaders, Headers, Ping, Reject, Unknown, VerAck
+from txsoter.wire import GetAddr, GetBlocks, GetHeaders, Headers, Ping, Reject, Unknown, VerAck
 
 
 class LifecycleTestCase(PeerTestCase):
@@ -112,6 +113,20 @@ class DisconnectTests(LifecycleTestCase):
         for each in told:
             self.successResultOf(each)
 
+    def test_what_waited_for_the_end_of_the_turn_goes_out(self) -> None:
+        """Our verack too: who hangs up as soon as a peer is ready must not look like a peer that never was."""
+        for inbound in (False, True):
+            pair = self.scripted(inbound=inbound, handshake=False)
+
+            def hang_up(peer: SoterPeerProtocol) -> None:
+                peer.send(GetAddr())
+                peer.disconnect()
+
+            pair.peer.when_ready().addCallback(hang_up)
+            pair.handshake()
+            self.assertEqual([message.command for message in pair.remote.heard], ["version", "verack", "getaddr"])
+            self.assert_closed(pair, CloseCause.DISCONNECT)
+
     def test_from_a_send_deferred(self) -> None:
         pair = self.scripted()
         pair.peer.send(Ping(1)).addCallback(lambda _: pair.peer.disconnect())
@@ -129,6 +144,22 @@ class DisconnectTests(LifecycleTestCase):
         reason = self.assert_closed(pair, CloseCause.DISCONNECT)
         self.assertIs(self.successResultOf(closed[0]), reason)
         self.assertEqual([failure.type for failure in sent], [ConnectionClosed])
+
+
+class TransportTests(LifecycleTestCase):
+    def test_small_messages_are_not_held_back_by_the_kernel(self) -> None:
+        """TCP_NODELAY is set where the transport has it."""
+        told: list[bool] = []
+
+        class TcpTransport(StringTransport):
+            def setTcpNoDelay(self, enabled: bool) -> None:
+                told.append(enabled)
+
+        peer = SoterPeerProtocol(simnet(clock=Clock()), False)
+        peer.makeConnection(TcpTransport())
+        self.assertEqual(told, [True])
+        peer.disconnect()
+        peer.connectionLost()
 
 
 class WaitingTests(LifecycleTestCase):

@@ -9,7 +9,7 @@ from txsoter.errors import FieldError, LocalError, MalformedMessage
 from txsoter.test.wire import BASE, HUGE, NEWEST, WITNESS, WireTestCase, digest, varbytes, varint, wrong
 from txsoter.wire import Hash, Tx, TxIn, TxOut
 from txsoter.wire.transactions import TransactionView, write_transactions
-from txsoter.wire.txcodec import scan_transactions
+from txsoter.wire.txcodec import Marks, scan_transactions
 
 H = bytes(range(32))
 MARKER = b"\0\1"
@@ -298,9 +298,9 @@ class ScanTests(TestCase):
     def test_ends(self) -> None:
         """The offset behind each, and whether any is marked."""
         ends = [2 + len(PLAIN), 2 + len(PLAIN + SIGNED)]
-        self.assertEqual(scan_transactions(b"--" + PLAIN + SIGNED, 2, 2, WITNESS), (ends, True))
-        self.assertEqual(scan_transactions(b"--" + PLAIN + SIGNED, 2, 1, WITNESS), (ends[:1], False))
-        self.assertEqual(scan_transactions(b"--", 2, 0, WITNESS), ([], False))
+        self.assertEqual(scan_transactions(b"--" + PLAIN + SIGNED, 2, 2, WITNESS), (ends, Marks.TRUE))
+        self.assertEqual(scan_transactions(b"--" + PLAIN + SIGNED, 2, 1, WITNESS), (ends[:1], Marks.NONE))
+        self.assertEqual(scan_transactions(b"--", 2, 0, WITNESS), ([], Marks.NONE))
 
     def test_cut_at_every_byte(self) -> None:
         """Malformed is found here, lazy or not."""
@@ -353,6 +353,9 @@ class TransactionViewTests(TestCase):
         view, _ = TransactionView.read(payload, 0, 2, BASE)
         self.assertIs(view.behind(b"\2", WITNESS), payload)
         self.assertEqual(view.behind(b"\3", WITNESS), b"\3" + PLAIN * 2)
+        payload = b"\2" + PLAIN + SIGNED
+        view, _ = TransactionView.read(payload, 0, 2, WITNESS)
+        self.assertIs(view.behind(b"\2", WITNESS), payload)
 
     def test_empty(self) -> None:
         view, end = TransactionView.read(b"--\0", 2, 1, WITNESS)
