@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
@@ -39,17 +40,21 @@ def address_text(address: IAddress | None) -> str:
 def ip_of(address: IAddress | None) -> str | None:
     """A remote's IP as text without a zone; None for one that has none, such as an onion name or a path."""
     host, _ = host_and_port(address)
-    if host is None:
-        return None
+    return None if host is None else _parsed(host)[0]
+
+
+@lru_cache(maxsize=1024)
+def _parsed(host: str) -> tuple[str | None, NetAddress]:
+    """The IP that ``host`` is, and the net address of its port 0; None and 0.0.0.0 if it is none."""
     try:
-        return str(ipaddress.ip_address(host.partition("%")[0]))
+        ip = str(ipaddress.ip_address(host.partition("%")[0]))
     except ValueError:
-        return None
+        return None, NetAddress(Services.NETWORK, "0.0.0.0")
+    return ip, NetAddress(Services.NETWORK, ip)
 
 
 def receiver_address(address: IAddress | None, hidden: bool) -> NetAddress:
     """What a ``version`` says of its receiver; 0.0.0.0:0 when that is hidden or has no IP."""
-    ip = ip_of(address)
-    if hidden or ip is None:
-        return NetAddress(Services.NETWORK, "0.0.0.0", 0)
-    return NetAddress(Services.NETWORK, ip, host_and_port(address)[1])
+    host, port = host_and_port(address)
+    ip, place = _parsed("" if hidden or host is None else host)
+    return NetAddress(Services.NETWORK, place.ip, 0 if ip is None else port)

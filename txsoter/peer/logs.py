@@ -39,6 +39,8 @@ def sanitize(text: str | bytes, limit: int = MAX_REASON) -> str:
     """
     if isinstance(text, bytes):
         text = text[: limit * 4 + 4].decode("utf-8", "replace")
+    if len(text) <= limit and text.isprintable() and _MARKUP.isdisjoint(text):
+        return text
     cut = len(text) > limit
     kept = "".join(each for each in text[:limit] if each.isprintable() and each not in _MARKUP)
     return f"{kept[: limit - 3]}..." if cut else kept

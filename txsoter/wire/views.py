@@ -41,8 +41,8 @@ class Column(Protocol):
         ...
 
 
-CHUNK = 64
-"""Rows that are packed by one call: half the time of one call a row."""
+CHUNKS = (512, 64, 8, 1)
+"""How many rows are packed by one call: half the time of one call a row."""
 
 
 class RowLayout(Generic[R]):
@@ -67,7 +67,7 @@ class RowLayout(Generic[R]):
         self.padding = padding
         self.struct = struct.Struct("<" + "".join(codec.code for _, codec in columns) + "x" * padding)
         self.size = self.struct.size
-        self._chunk = struct.Struct("<" + self.struct.format[1:] * CHUNK)
+        self._packers = [(rows, struct.Struct("<" + self.struct.format[1:] * rows).pack) for rows in CHUNKS]
         self._widths = frozenset((len(self.columns),))
         self._sizes = [
             (itemgetter(position), frozenset((int(codec.code[:-1]),)))
@@ -84,10 +84,11 @@ class RowLayout(Generic[R]):
             flat: list[Any] = list(rows if self.flatten is None else map(self.flatten, rows))
             if not self._fits(flat):
                 raise self._explain(rows)
-            whole = len(flat) - len(flat) % CHUNK
-            pack_chunk, pack = self._chunk.pack, self.struct.pack
-            parts = [pack_chunk(*chain.from_iterable(flat[at : at + CHUNK])) for at in range(0, whole, CHUNK)]
-            parts += [pack(*row) for row in flat[whole:]]
+            values, left, width, parts = chain.from_iterable(flat), len(flat), len(self.columns), []
+            for size, pack in self._packers:
+                while left >= size:
+                    parts.append(pack(*islice(values, size * width)))
+                    left -= size
         except (struct.error, TypeError, IndexError, AttributeError, FieldError):
             raise self._explain(rows) from None
         return b"".join(parts)
