@@ -37,7 +37,6 @@ setup(
         "Development Status :: 4 - Beta",
         "Framework :: Twisted",
         "Intended Audience :: Developers",
-        "License :: OSI Approved :: ISC License (ISCL)",
         "Programming Language :: Python :: 3",
         "Typing :: Typed",
     ],
