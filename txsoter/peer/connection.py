@@ -24,7 +24,7 @@ from txsoter.errors import (
 from txsoter.peer.handshake import State
 from txsoter.peer.inbox import Inbox, Received, Route
 from txsoter.peer.lifecycle import PeerLifecycle
-from txsoter.peer.logs import MessageLog, command_name, hex_dump, summary
+from txsoter.peer.logs import MAX_DUMP, MessageLog, command_name, hex_dump, sanitize, summary
 from txsoter.peer.outbox import Outbox, fail_quietly
 from txsoter.peer.requests import Requests
 from txsoter.peer.stats import UNKNOWN_COMMANDS, Traffic
@@ -53,6 +53,7 @@ class PeerConnection(PeerLifecycle):
         "_heard",
         "_held",
         "_held_bytes",
+        "_holds_back",
         "_idle_deadline",
         "_inbox",
         "_last_receive",
@@ -88,6 +89,7 @@ class PeerConnection(PeerLifecycle):
         self._transport_reads = True
         self._message_at = 0.0
         self._heard = False
+        self._holds_back = False
         self._negotiate_deadline: Deadline | None = None
         self._idle_deadline: Deadline | None = None
         self._write_deadline: Deadline | None = None
@@ -195,6 +197,9 @@ class PeerConnection(PeerLifecycle):
             outbox.uncork()
             if self.state is State.CLOSING:
                 self._hang_up_when_empty()
+            elif not self._transport_reads:
+                # what kept us from reading may just have gone out
+                self._inbox.pump()
 
     def may_read(self) -> bool:
         """Whether the next message may be handled: not while more waits to be sent than the soft limit.
@@ -207,13 +212,22 @@ class PeerConnection(PeerLifecycle):
         return left is not None and left <= 0
 
     def may_look_ahead(self) -> bool:
-        """Whether reading on could answer what a handler waits for."""
+        """Whether reading on could bring what a handler waits for: a request's answer, or room to send.
+
+        For room the remote may wait as well, in a handler of its own that sends: so when none of what waits has
+        been taken for a while, its messages are read.
+        """
         # no request is sent before the handshake lets it go, nor is it known until then how messages are to be read
-        return self._held is None and len(self._requests) > 0
+        if self._held is not None:
+            return False
+        if len(self._requests):
+            return True
+        left = self._read_on_left()
+        return left is not None and left <= 0
 
     def looked_ahead(self, message: Message) -> None:
-        """A message has come: it may answer a request."""
-        if len(self._requests):
+        """A message has come: it may answer a request, if that has been sent."""
+        if self._held is None and len(self._requests):
             self._requests.received(message)
 
     def reading_changed(self) -> None:
@@ -231,8 +245,17 @@ class PeerConnection(PeerLifecycle):
                 self.transport.resumeProducing()
             else:
                 self.transport.pauseProducing()
+        holds_back = not self.may_read()
+        if holds_back is not self._holds_back:
+            # what the remote has said meanwhile we have not read: that is our doing
+            self._holds_back = holds_back
+            if holds_back:
+                self._remote_clock.stop()
+            else:
+                self._remote_clock.go_on()
         # not once it has expired: until something is taken there is nothing more to wait for
-        if not self.may_read():
+        left = self._read_on_left()
+        if left is not None and left > 0:
             self._read_on_deadline = self._armed(self._read_on_deadline, self._read_on_left, self._inbox.pump)
 
     # -- writing -------------------------------------------------------------------------------
@@ -244,6 +267,8 @@ class PeerConnection(PeerLifecycle):
         """
         if not isinstance(message, Message):
             raise FieldError("message", message, "a message of txsoter.wire")
+        if not isinstance(encoding, Encoding):
+            raise FieldError("encoding", encoding, "an Encoding of txsoter.wire")
         try:
             return write_message(message, self.config.network.magic, self._pver, encoding)
         except LocalError as error:
@@ -369,7 +394,8 @@ class PeerConnection(PeerLifecycle):
 
     def _read_on_left(self) -> float | None:
         timeout, outbox = self.config.read_on_after, self._outbox
-        if timeout is None or outbox.waiting <= self.config.soft_queue_limit:
+        keeps_from_reading = outbox.waiting > self.config.soft_queue_limit or (outbox.paused and self._inbox.is_waiting)
+        if timeout is None or not keeps_from_reading:
             return None
         return outbox.last_progress + timeout - self._clock.seconds()
 
@@ -387,4 +413,5 @@ class PeerConnection(PeerLifecycle):
         )
         if self.config.log_messages >= MessageLog.DUMP:
             # not "message": Twisted's own logs keep something else under that name
-            _log.debug("{parsed!r}\n{dump}", parsed=message, dump=hex_dump(payload))
+            parsed = sanitize(repr(message), MAX_DUMP)
+            _log.debug("{parsed}\n{dump}", parsed=parsed, dump=hex_dump(payload))

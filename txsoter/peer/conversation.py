@@ -10,7 +10,15 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txsoter.errors import CloseCause, ClosedBy, CloseReason, LocalError, MalformedMessage, TxsoterError
+from txsoter.errors import (
+    CloseCause,
+    ClosedBy,
+    CloseReason,
+    ConnectionClosed,
+    LocalError,
+    MalformedMessage,
+    TxsoterError,
+)
 from txsoter.networks import REGTEST
 from txsoter.peer.addressing import LOOPBACK_NAMES, host_and_port, ip_of, receiver_address
 from txsoter.peer.connection import PeerConnection
@@ -215,7 +223,7 @@ class PeerConversation(PeerConnection):
         self._pver = min(self.config.protocol_version, remote.protocol_version)
         witness = Encoding.WITNESS if remote.services & Services.WITNESS else Encoding.BASE
         self._inbox.negotiated(self._pver, witness)
-        if self.inbound and not self._say_version():
+        if (self.inbound and not self._say_version()) or self.is_closing:
             return
         self._put(self._encode(VerAck(), Encoding.BASE), VerAck())
         self._release_held()
@@ -230,16 +238,19 @@ class PeerConversation(PeerConnection):
             self._negotiate_deadline.disarm()
             self._negotiate_deadline = None
         self._start_pings()
-        while self._early_blocks:
-            self._announce_block(self._early_blocks.pop(0))
+        early_blocks, self._early_blocks = self._early_blocks, []
+        for vector in early_blocks:
+            self._announce_block(vector)
         self._trickle_out()
         assert self._remote is not None
         agent = sanitize(self._remote.user_agent)
         _log.info("{peer}: ready, protocol version {pver}, {agent}", peer=str(self), pver=self._pver, agent=agent)
         while self._ready_waiters:
             self._ready_waiters.pop(0).callback(self)
-        self._call_unwaited("verack", self.peer_ready)
-        if self.config.listeners.on_ready is not None:
+        # those who were told before may have hung up
+        if self.state is State.READY:
+            self._call_unwaited("verack", self.peer_ready)
+        if self.config.listeners.on_ready is not None and self.state is State.READY:
             self._call_unwaited("verack", self.config.listeners.on_ready, self)
         return True
 
@@ -393,6 +404,10 @@ class PeerConversation(PeerConnection):
 
     def handler_failed(self, failure: Failure, command: str) -> None:
         """A listener failed: that is its own fault, not the remote's."""
+        if self.is_closing and failure.check(ConnectionClosed) is not None:
+            # it waited for something of this connection, and has been told of its end
+            _log.debug("{peer}: the handler of {command} was cut short", peer=str(self), command=command)
+            return
         self._handler_errors += 1
         command = sanitize(command, 12)
         _log.failure("{peer}: the handler of {command} failed", failure, peer=str(self), command=command)
@@ -430,7 +445,7 @@ class PeerConversation(PeerConnection):
             self._pings.sent(message.nonce, self._outbox.last_write)
         elif self._stall is not None and StallDetector.observes(message):
             self._stall.sent(message, self._remote_clock.seconds())
-            if self._stall.waiting and self.state is not State.CLOSING:
+            if self._stall.waiting and not self.is_closing:
                 self._stall_loop = self._repeating(self._stall_loop, self.config.stall_interval, self._check_stall)
 
     def _trickle_out(self) -> None:
@@ -445,7 +460,7 @@ class PeerConversation(PeerConnection):
         """Announce a block at once, or as soon as the remote is ready."""
         if self.state is State.READY:
             self._send(Inv([vector]), Encoding.BASE, None)
-        else:
+        elif not self.is_closing:
             self._early_blocks.append(vector)
             del self._early_blocks[: -self.config.max_trickle_queue]
 

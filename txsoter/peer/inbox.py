@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from inspect import iscoroutine
 from typing import Any, NamedTuple, Protocol
@@ -54,6 +55,10 @@ class Route:
         self.traffic = traffic
         self.answers = answers
         self.conclude = conclude
+
+
+HELD_MESSAGE = 200
+"""About what a message costs to hold, in bytes, beyond those that it came in."""
 
 
 class Received(NamedTuple):
@@ -139,7 +144,8 @@ class Inbox:
         self._decoder: FrameDecoder[Route] = FrameDecoder(magic, reader.find_route)
         self._clock = clock
         self._lookahead_limit = lookahead_limit
-        self._ahead: list[Received | MalformedMessage] = []
+        # made when it is needed, which for most connections is never
+        self._ahead: deque[Received | MalformedMessage] | None = None
         self._ahead_bytes = 0
         # a malformed header was met while looking ahead: nothing more can be read before its turn
         self._blocked = False
@@ -166,8 +172,13 @@ class Inbox:
         self._closed = True
         self._decoder.clear()
         self._decoder.routes.clear()
-        self._ahead.clear()
+        self._ahead = None
         self._ahead_bytes = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a handler is not done yet."""
+        return self._waiting
 
     @property
     def wants_more(self) -> bool:
@@ -219,7 +230,7 @@ class Inbox:
     def _take_turn(self) -> bool:
         """Handle one message; False when there is none."""
         if self._ahead:
-            item: Received | MalformedMessage | None = self._ahead.pop(0)
+            item: Received | MalformedMessage | None = self._ahead.popleft()
             self._ahead_bytes -= item.size if isinstance(item, Received) else 0
         else:
             item = self._read()
@@ -238,13 +249,16 @@ class Inbox:
         return True
 
     def _may_look_ahead(self) -> bool:
-        return not self._blocked and self._ahead_bytes <= self._lookahead_limit and self._reader.may_look_ahead()
+        held = 0 if self._ahead is None else self._ahead_bytes + HELD_MESSAGE * len(self._ahead)
+        return not self._blocked and held <= self._lookahead_limit and self._reader.may_look_ahead()
 
     def _look_ahead(self) -> bool:
         """Read one message before its turn; False when there is none."""
         item = self._read()
         if item is None:
             return False
+        if self._ahead is None:
+            self._ahead = deque()
         self._ahead.append(item)
         if isinstance(item, Received):
             self._ahead_bytes += item.size

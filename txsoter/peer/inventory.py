@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 
 from txsoter.wire import InventoryVector
@@ -23,23 +23,26 @@ class KnownInventory:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._vectors: dict[InventoryVector, None] = {}
+        # a plain dict would look through all that it has forgotten for the oldest
+        self._vectors: OrderedDict[InventoryVector, None] | None = None
 
     def add(self, vector: InventoryVector) -> None:
         """Remember ``vector`` as the most recent."""
         if self.limit <= 0:
             return
         vectors = self._vectors
+        if vectors is None:
+            vectors = self._vectors = OrderedDict()
         vectors.pop(vector, None)
         if len(vectors) >= self.limit:
-            del vectors[next(iter(vectors))]
+            vectors.popitem(last=False)
         vectors[vector] = None
 
     def __contains__(self, vector: object) -> bool:
-        return vector in self._vectors
+        return self._vectors is not None and vector in self._vectors
 
     def __len__(self) -> int:
-        return len(self._vectors)
+        return 0 if self._vectors is None else len(self._vectors)
 
 
 class TrickleQueue:

@@ -132,9 +132,10 @@ class Outbox:
         self.flushing = True
         try:
             self.last_progress = self.last_write = self._now()
-            self._writer.write(frame)
+            # before it is written: the transport may close in the middle of that
             if done is not None:
                 self._told.append(_Entry(frame, message, done))
+            self._writer.write(frame)
             self._handed(message, len(frame))
             self._tell()
         finally:

@@ -49,7 +49,8 @@ class SoterPeerProtocol(PeerConversation):
 
     Made by :class:`~txsoter.SoterClientFactory` and :class:`~txsoter.SoterServerFactory`, or subclassed: override
     ``message_received``, ``peer_ready`` and ``peer_closed``. All its public methods may be called from any
-    thread; from another than the reactor's they return a Deferred, whose callbacks run in the reactor's.
+    thread; from another than the reactor's, those that do more than look return a Deferred (or None, as in the
+    reactor's), whose callbacks run in the reactor's.
 
     :param config: how it behaves; may serve other peers too.
     :param inbound: whether the remote dialled us.
@@ -74,8 +75,11 @@ class SoterPeerProtocol(PeerConversation):
         """Send a message, in its turn; before the handshake is over it waits for that.
 
         :param encoding: how transactions in it are written.
-        :return: fires when the message is with the transport and the transport would take more; fails
-            with :exc:`~txsoter.errors.SendQueueFull`, or with
+        A listener that waits for what is sent before the handshake is over, or for :meth:`when_ready`, waits for
+        itself: the handshake goes on only when it is done.
+
+        :return: fires when the message is with the transport and the transport would take more, which may be at
+            once; fails with :exc:`~txsoter.errors.SendQueueFull`, or with
             :exc:`~txsoter.errors.ConnectionClosed` when the connection ends first.
         :raises txsoter.errors.LocalError: when the message cannot be encoded; nothing is sent then.
         """
@@ -148,11 +152,7 @@ class SoterPeerProtocol(PeerConversation):
         :param force: announce it although known; the remote may have forgotten.
         :raises txsoter.errors.FieldError: for a vector that cannot be encoded.
         """
-        vector = InventoryVector(*vector)
-        try:
-            INVENTORY_VECTOR.pack_one(vector)
-        except FieldError as error:
-            raise error.within("InventoryVector") from None
+        vector = _checked(vector)
         if get_ident() != self._thread:
             self._cross(self.queue_inventory, vector, force)
             return
@@ -176,7 +176,7 @@ class SoterPeerProtocol(PeerConversation):
         if get_ident() != self._thread:
             self._cross(self.add_known_inventory, vector)
             return
-        self._known.add(InventoryVector(*vector))
+        self._known.add(_checked(vector))
 
     def update_height(self, height: int) -> None:
         """Note that the remote has a block of that height, for ``stats().max_height``, which only grows."""
@@ -240,7 +240,9 @@ class SoterPeerProtocol(PeerConversation):
             return succeed(None)
         return self._send_frame(frame, message, Encoding.BASE)
 
-    def push_reject(self, command: str, code: int, reason: str, hash: Hash | None = None) -> Deferred[None]:
+    def push_reject(
+        self, command: str | bytes, code: int, reason: str | bytes, hash: Hash | None = None
+    ) -> Deferred[None]:
         """Send a ``reject``; nothing to a remote too old to know it.
 
         :param command: of the message refused.
@@ -248,7 +250,8 @@ class SoterPeerProtocol(PeerConversation):
         :param hash: of the block or transaction refused; needed for these two, and for no other.
         :return: as :meth:`send`; has fired already when nothing is sent.
         """
-        message = Reject(command.encode(), code, reason.encode(), ZERO_HASH if hash is None else hash)
+        command = _bytes("command", command)
+        message = Reject(command, code, _bytes("reason", reason), ZERO_HASH if hash is None else hash)
         exists = self._pver >= Reject.since
         frame = self._encode(message, Encoding.BASE) if exists else b""
         if get_ident() != self._thread:
@@ -256,8 +259,8 @@ class SoterPeerProtocol(PeerConversation):
             return crossed
         if not exists:
             return succeed(None)
-        if hash is None and command in ("block", "tx"):
-            _log.warn("{peer}: a reject of {command} should name its hash", peer=str(self), command=command)
+        if hash is None and command in (b"block", b"tx"):
+            _log.warn("{peer}: a reject of {command} should name its hash", peer=str(self), command=command.decode())
         return self._send_frame(frame, message, Encoding.BASE)
 
     # -- waiting -------------------------------------------------------------------------------
@@ -318,3 +321,30 @@ class SoterPeerProtocol(PeerConversation):
             bloom_refused=self._bloom_refused,
             handler_errors=self._handler_errors,
         )
+
+
+def _checked(vector: InventoryVector) -> InventoryVector:
+    """``vector``, if it is one.
+
+    :raises FieldError: for what cannot be encoded.
+    """
+    try:
+        vector = InventoryVector(*vector)
+    except TypeError:
+        raise FieldError("vector", vector, "an InventoryVector") from None
+    try:
+        INVENTORY_VECTOR.pack_one(vector)
+    except FieldError as error:
+        raise error.within("InventoryVector") from None
+    return vector
+
+
+def _bytes(field: str, text: str | bytes) -> bytes:
+    """``text`` as bytes.
+
+    :raises FieldError: for what is no text.
+    """
+    try:
+        return text if isinstance(text, bytes) else text.encode()
+    except (AttributeError, UnicodeEncodeError):
+        raise FieldError(field, text, "text") from None

@@ -56,16 +56,21 @@ class _Request(Generic[A]):
             return message.nonce == self.question.nonce
         return True
 
-    def refused_by(self, message: Message) -> RequestFailed | None:
-        """The failure that ``message`` means for it, or None when it means none."""
+    def lacks(self, lacking: dict[bytes, InventoryVector]) -> RequestFailed | None:
+        """The failure that a ``notfound`` means for it, by hash; None as long as something may still come."""
+        if not self.hashes or not self.hashes <= lacking.keys():
+            return None
+        return RequestNotFound(
+            self.question.command, [vector for each, vector in lacking.items() if each in self.hashes]
+        )
+
+    def rejected_by(self, reject: Reject) -> RequestFailed | None:
+        """The failure that a ``reject`` means for it, or None when it is about something else."""
         command = self.question.command
-        if isinstance(message, NotFound) and self.hashes:
-            lacking: list[InventoryVector] = [each for each in message.vectors if each[1] in self.hashes]
-            return RequestNotFound(command, lacking) if len({each[1] for each in lacking}) == len(self.hashes) else None
-        if isinstance(message, Reject):
-            about_it = message.hash in self.hashes or message.rejected == command.encode("latin-1")
-            return RequestRejected(command, message.code, sanitize(message.reason)) if about_it else None
-        return None
+        of_what_it_asks = reject.rejected in (b"block", b"tx") and reject.hash in self.hashes
+        if not of_what_it_asks and reject.rejected != command.encode("latin-1"):
+            return None
+        return RequestRejected(command, reject.code, sanitize(reject.reason))
 
 
 def _ids(message: Message) -> tuple[bytes, ...]:
@@ -85,10 +90,11 @@ class Requests:
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._waiting: list[_Request[Any]] = []
+        # by the class of the answer, in order of asking
+        self._waiting: dict[type[Message], dict[_Request[Any], None]] = {}
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return sum(map(len, self._waiting.values())) if self._waiting else 0
 
     def add(
         self, question: Message, expected: type[A], timeout: float | None, matching: Callable[[A], object] | None
@@ -106,9 +112,11 @@ class Requests:
             raise FieldError("timeout", timeout, "a number of seconds, or None to wait as long as the connection lasts")
         if matching is not None and not callable(matching):
             raise FieldError("matching", matching, "callable, or None")
+        if isinstance(question, GetData) and not question.vectors and matching is None:
+            raise FieldError("GetData.vectors", question.vectors, "at least one, to tell the answer by")
         answer: Deferred[A] = Deferred(lambda _: self._finish(request))
         request = _Request(question, expected, matching, answer)
-        self._waiting.append(request)
+        self._waiting.setdefault(expected, {})[request] = None
         if timeout is not None:
             request.timer = self._clock.callLater(
                 timeout, self._fail, request, RequestTimedOut(question.command, timeout)
@@ -118,7 +126,8 @@ class Requests:
     def received(self, message: Message) -> None:
         """A message has come: give it to the question that it answers, or tell those that it refuses."""
         ids = _ids(message)
-        for request in list(self._waiting):
+        kinds = [kind for kind in type(message).__mro__ if kind in self._waiting]
+        for request in [each for kind in kinds for each in self._waiting[kind]]:
             if request.answer.called:
                 # the one before it has failed, which made somebody give it up
                 continue
@@ -133,15 +142,26 @@ class Requests:
                 self._finish(request)
                 request.answer.callback(message)
                 return
-        for request in list(self._waiting):
-            refusal = request.refused_by(message)
-            if refusal is not None and request in self._waiting:
+        if isinstance(message, NotFound):
+            lacking = {each[1]: each for each in message.vectors}
+            self._refuse(lambda request: request.lacks(lacking))
+        elif isinstance(message, Reject):
+            self._refuse(lambda request: request.rejected_by(message))
+
+    def _refuse(self, why: Callable[[_Request[Any]], RequestFailed | None]) -> None:
+        """Tell the first question, in order of asking, for which there is a failure."""
+        for request in self._all():
+            refusal = why(request)
+            if refusal is not None:
                 self._fail(request, refusal)
                 return
 
+    def _all(self) -> list[_Request[Any]]:
+        return [each for waiting in self._waiting.values() for each in waiting]
+
     def give_up(self, failure: Failure, answer: Deferred[Any]) -> None:
         """A question could not be sent: tell the one who waits for ``answer``."""
-        for request in self._waiting:
+        for request in self._all():
             if request.answer is answer:
                 error: Any = failure.value
                 if isinstance(error, ConnectionClosed):
@@ -152,12 +172,14 @@ class Requests:
     def close(self, reason: CloseReason) -> None:
         """The connection has ended: tell all."""
         while self._waiting:
-            request = self._waiting[0]
+            request = self._all()[0]
             self._fail(request, RequestClosed(request.question.command, reason))
 
     def _finish(self, request: _Request[Any]) -> None:
-        if request in self._waiting:
-            self._waiting.remove(request)
+        waiting = self._waiting.get(request.expected, {})
+        waiting.pop(request, None)
+        if not waiting:
+            self._waiting.pop(request.expected, None)
         if request.timer is not None and request.timer.active():
             request.timer.cancel()
 

@@ -95,13 +95,14 @@ class Deadline:
 
 
 class RemoteClock:
-    """The time that the remote is accountable for: it stands still while our handlers keep it waiting."""
+    """The time that the remote is accountable for: it stands still while we keep it waiting."""
 
-    __slots__ = ("_clock", "_held", "_stopped_at")
+    __slots__ = ("_clock", "_held", "_reasons", "_stopped_at")
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._held = 0.0
+        self._reasons = 0
         self._stopped_at: float | None = None
 
     def seconds(self) -> float:
@@ -115,11 +116,14 @@ class RemoteClock:
         return self._stopped_at is None
 
     def stop(self) -> None:
-        """A handler begins."""
-        self._stopped_at = self._clock.seconds()
+        """There is a reason, or one more, why the remote has to wait for us."""
+        self._reasons += 1
+        if self._stopped_at is None:
+            self._stopped_at = self._clock.seconds()
 
     def go_on(self) -> None:
-        """The handler is done."""
-        if self._stopped_at is not None:
+        """One reason less."""
+        self._reasons = max(0, self._reasons - 1)
+        if self._stopped_at is not None and not self._reasons:
             self._held += self._clock.seconds() - self._stopped_at
             self._stopped_at = None

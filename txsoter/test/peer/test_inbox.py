@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from txsoter.errors import MalformedMessage
-from txsoter.peer.inbox import Handler, Inbox, Received, Route
+from txsoter.peer.inbox import HELD_MESSAGE, Handler, Inbox, Received, Route
 from txsoter.peer.stats import Traffic
 from txsoter.peer.timers import RemoteClock
 from txsoter.test.peer.support import TrialCase
@@ -379,10 +379,10 @@ class LookAheadTests(InboxTestCase):
         self.assertEqual(self.handled, [1, 2, 3, 4])
 
     def test_no_more_than_the_limit_is_read_ahead(self) -> None:
-        """Whole frames count, so that empty messages do too; one may go past it."""
+        """Whole frames count, and what it costs to hold them, so that empty messages do too; one may go past it."""
         self.reader.asking = True
         self.inbox.feed(pings(*range(1, 101)))
-        self.assertEqual(len(self.ahead) - 1, 1000 // 32 + 1)
+        self.assertEqual(len(self.ahead) - 1, 1000 // (32 + HELD_MESSAGE) + 1)
         self.assertFalse(self.inbox.wants_more)
         self.assertEqual(self.inbox.buffered, 99 * 32)
         self.gate.callback(None)
@@ -391,7 +391,7 @@ class LookAheadTests(InboxTestCase):
     def test_empty_messages_are_bounded_too(self) -> None:
         self.reader.asking = True
         self.inbox.feed(pings(1) + write_message(VerAck(), MAGIC) * 1000)
-        self.assertEqual(len(self.reader.ahead) - 1, 1000 // 24 + 1)
+        self.assertEqual(len(self.reader.ahead) - 1, 1000 // (24 + HELD_MESSAGE) + 1)
 
     def test_a_malformed_header_blocks_and_gets_its_turn(self) -> None:
         self.reader.asking = True

@@ -24,6 +24,7 @@ from txsoter.peer.handshake import State
 from txsoter.test.peer.cases import WholePeerTestCase, as_tx, blocks, config, framed, hash_of, tx, wrong
 from txsoter.testing import ScriptedPair, remote_version
 from txsoter.wire import (
+    ZERO_HASH,
     Addr,
     Block,
     BlockHeader,
@@ -108,7 +109,6 @@ class AnswerTests(WholePeerTestCase):
             (GetHeaders(height=1), Headers, Headers([BlockHeader(nonce=1)])),
             (GetBlocks(height=1), Inv, Inv([as_tx(1)])),
             (GetAddr(), Addr, Addr([NetAddress(1, "192.0.2.1", 1)])),
-            (GetData(()), Block, blocks(1)[0]),
         ]
         pair = self.scripted()
         for question, expected, answer in answers:
@@ -117,6 +117,27 @@ class AnswerTests(WholePeerTestCase):
             self.assertEqual((self.successResultOf(first), second.called), (answer, False))
             pair.say(Unknown("between"), answer)
             self.assertEqual(self.successResultOf(second), answer)
+
+    def test_nothing_asked_for_has_no_answer(self) -> None:
+        with self.assertRaisesRegex(FieldError, "^GetData.vectors = "):
+            self.scripted().peer.request(GetData(()), Block)
+
+    def test_an_answer_cannot_come_before_its_question(self) -> None:
+        """What the remote says before the handshake is over answers nothing."""
+        pair = self.scripted(handshake=False)
+        answer = pair.peer.request(GetBlocks(height=0), Inv)
+        pair.say(Inv([as_tx(1)]))
+        self.assertIs(self.error_of(answer, RequestClosed).reason.cause, CloseCause.VERSION_EXPECTED)
+
+    def test_a_reject_of_something_else_is_no_answer(self) -> None:
+        """A reject without a hash has a zero one, which is not what anybody asked for."""
+        pair = self.scripted()
+        zero = GetData([InventoryVector(InventoryType.BLOCK, ZERO_HASH)])
+        answer = pair.peer.request(zero, Block)
+        pair.say(Reject(b"mempool", 0x10, b"no"))
+        self.assertNoResult(answer)
+        pair.say(Reject(b"block", 0x10, b"no"))
+        self.error_of(answer, RequestRejected)
 
     def test_matching_says_which_one_it_is(self) -> None:
         pair = self.scripted()
@@ -407,7 +428,8 @@ class InsideListenerTests(WholePeerTestCase):
         pair.peer.disconnect()
         pair.pump()
         self.assertEqual(order, [Inv()])
-        self.assertEqual(len(self.flushLoggedErrors(RequestClosed)), 1)
+        # that is no failure of the handler's own
+        self.assertEqual((self.flushLoggedErrors(RequestClosed), pair.peer.stats().handler_errors), ([], 0))
 
     def test_two_peers_may_ask_each_other_in_their_listeners(self) -> None:
         answers: list[Message] = []
