@@ -199,6 +199,8 @@ class Inbox:
         if self._pumping:
             return
         self._pumping = True
+        # while we are at it, the remote waits for us
+        self._clock.stop()
         try:
             while not self._closed:
                 if self._waiting:
@@ -208,6 +210,7 @@ class Inbox:
                     break
         finally:
             self._pumping = False
+            self._clock.go_on()
         self._reader.reading_changed()
 
     def _read(self) -> Received | MalformedMessage | None:
@@ -271,7 +274,6 @@ class Inbox:
         self, route: Route, handlers: Iterator[Handler], message: Message, payload: bytes, results: list[Any]
     ) -> None:
         """Run handlers until one has to be waited for."""
-        self._clock.stop()
         for handler in handlers:
             if self._closed:
                 break
@@ -292,9 +294,9 @@ class Inbox:
             result.addCallback(results.append)
             if len(results) == before:
                 self._waiting = True
+                self._clock.stop()
                 result.addCallback(lambda _: self._resume(route, handlers, message, payload, results))
                 return
-        self._clock.go_on()
         if route.conclude is not None and not self._closed:
             route.conclude([each for each in results if each is not None])
 
@@ -308,8 +310,10 @@ class Inbox:
             return
         # the handlers behind it may pump, which must not give the next message its turn yet
         pumping, self._pumping = self._pumping, True
+        self._clock.stop()
         try:
             self._run(route, handlers, message, payload, results)
         finally:
             self._pumping = pumping
+            self._clock.go_on()
         self.pump()

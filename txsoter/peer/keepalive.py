@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["MAX_PINGS_IN_FLIGHT", "PingTracker"]
 
-MAX_PINGS_IN_FLIGHT = 1024
+MAX_PINGS_IN_FLIGHT = 16_384
 """How many pings without a pong are remembered; past it the oldest are forgotten."""
 
 

@@ -36,11 +36,6 @@ class _Entry:
         self.message = message
         self.done = done
 
-    def fire(self) -> None:
-        if self.done is not None:
-            done, self.done = self.done, None
-            done.callback(None)
-
 
 def fail_quietly(deferred: Deferred[None], failure: Failure) -> None:
     """Fail ``deferred``; if nobody has asked for its result, that is not an error to log.
@@ -101,7 +96,7 @@ class Outbox:
         # lists, although taken from at the front: an empty deque costs an idle connection 700 bytes
         self._queue: list[_Entry] = []
         self._offset = 0
-        self._told: list[_Entry] = []
+        self._told: list[Deferred[None]] = []
         self._corks = 0
         self.flushing = False
         self.waiting = 0
@@ -134,7 +129,7 @@ class Outbox:
             self.last_progress = self.last_write = self._now()
             # before it is written: the transport may close in the middle of that
             if done is not None:
-                self._told.append(_Entry(frame, message, done))
+                self._told.append(done)
             self._writer.write(frame)
             self._handed(message, len(frame))
             self._tell()
@@ -184,7 +179,7 @@ class Outbox:
         del self._queue[:whole]
         self._offset = offset
         self.waiting -= PIECE - room
-        self._told += [entry for entry in done if entry.done is not None]
+        self._told += [entry.done for entry in done if entry.done is not None]
         self.last_progress = self.last_write = self._now()
         self._writer.write(b"".join(parts))
         for entry in done:
@@ -193,7 +188,7 @@ class Outbox:
     def _tell(self) -> None:
         # one by one: what one of them sends may be enough for the transport
         while self._told and not self.paused:
-            self._told.pop(0).fire()
+            self._told.pop(0).callback(None)
 
     def pauseProducing(self) -> None:
         """The transport has had enough."""
@@ -213,11 +208,9 @@ class Outbox:
 
     def drop(self, failure: Failure) -> None:
         """Forget what waits, and tell everybody why."""
-        entries = [*self._told, *self._queue]
+        untold = [*self._told, *(entry.done for entry in self._queue if entry.done is not None)]
         self._told.clear()
         self._queue.clear()
         self.waiting = self._offset = 0
-        for entry in entries:
-            if entry.done is not None:
-                done, entry.done = entry.done, None
-                fail_quietly(done, failure)
+        for done in untold:
+            fail_quietly(done, failure)
