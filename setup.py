@@ -4,11 +4,11 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-# 23.11 needs six and does not say so
-TOR = ["txtorcon>=24.8"]
+# older ones call what Twisted has deprecated
+TOR = ["txtorcon>=26.6"]
 EXAMPLES = ["tqdm>=4.66"]
-TABLES = ["rich>=13"]
-TEST = ["pytest>=8", "pytest-twisted>=1.14", "hypothesis>=6.100", "coverage>=7.10", *TOR, *EXAMPLES, *TABLES]
+TABLES = ["rich>=14.3"]
+TEST = ["pytest>=8", "pytest-twisted>=1.14.3", "hypothesis>=6.100", "coverage>=7.10", *TOR, *EXAMPLES, *TABLES]
 
 setup(
     name="txsoter",
@@ -25,7 +25,7 @@ setup(
     py_modules=["pytest_soterd"],
     entry_points={"pytest11": ["pytest_soterd = pytest_soterd"]},
     package_data={"txsoter": ["py.typed"], "txsoter.test": ["data/*"]},
-    install_requires=["twisted>=23.8", "attrs>=22.2", "typing_extensions>=4.2", "semver>=3.0", "zope.interface>=5.0"],
+    install_requires=["twisted>=24.11", "attrs>=22.2", "typing_extensions>=4.2", "semver>=3.1", "zope.interface>=5.0"],
     extras_require={
         "tor": TOR,
         "examples": EXAMPLES,

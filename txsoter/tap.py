@@ -83,8 +83,10 @@ def _protocol_version(text: str) -> int:
 
 
 def _proxy(text: str) -> str:
-    if not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):[0-9]{1,5}", text):
-        raise BadOption(f"--proxy {text}: must be HOST:PORT, such as 127.0.0.1:9050")
+    try:
+        PeerConfig(proxy=text)
+    except FieldError as error:
+        raise BadOption(f"--proxy {text}: must be {error.limit}") from None
     return text
 
 
@@ -170,7 +172,8 @@ class Options(BaseOptions):
                 raise
             # those of the parser itself say what is wrong, but not what is right
             hint = "" if isinstance(error, BadOption) else "; --help lists the options"
-            raise SystemExit(f"soter: {error}{hint}") from None
+            line = " ".join(str(error).split())
+            raise SystemExit(f"soter: {line if len(line) <= 400 else line[:397] + '...'}{hint}") from None
 
     def parseArgs(self, *args: str) -> None:
         """There are none."""
@@ -233,8 +236,11 @@ def _endpoint(option: str, parse: Callable[[Any, str], Any], text: str, example:
     what = f"--{option} {text}: must be an endpoint such as {example}"
     if text.startswith(("tor:", "onion:")) and find_spec("txtorcon") is None:
         raise BadOption(f"--{option} {text}: needs txtorcon: pip install 'txsoter[tor]'")
-    if any(int(port) > 65535 for port in re.findall(r":(?:port=)?([0-9]+)(?=:|$)", text)):
-        raise BadOption(f"{what}: ports end at 65535")
+    lowest = 1 if option == "connect" else 0
+    if any(not lowest <= int(port) <= 65535 for port in re.findall(r":(?:port=)?(-?[0-9]+)(?=:|$)", text)):
+        raise BadOption(f"{what}: ports are from {lowest} to 65535")
+    if text.startswith(("tls:", "ssl:")) and find_spec("OpenSSL") is None:
+        raise BadOption(f"--{option} {text}: needs pip install 'twisted[tls]'")
     try:
         return parse(reactor, text)
     except TypeError:

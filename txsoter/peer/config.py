@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import random
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +68,17 @@ def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return getattr(ip, "ipv4_mapped", None) or ip
 
 
+_HOST_AND_PORT = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^\s:\[\]]+)):([0-9]{1,5})", re.ASCII)
+
+
 def _proxy_host(proxy: str) -> str:
-    return proxy.rpartition(":")[0].strip("[]")
+    found = _HOST_AND_PORT.fullmatch(proxy)
+    if found is not None and 0 < int(found[3]) < 1 << 16:
+        return found[1] or found[2]
+    try:
+        return str(ipaddress.ip_address(proxy))
+    except ValueError:
+        raise FieldError("PeerConfig.proxy", proxy, "HOST:PORT, such as 127.0.0.1:9050") from None
 
 
 _HUGE = 1 << 62

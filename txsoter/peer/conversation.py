@@ -381,7 +381,6 @@ class PeerConversation(PeerConnection):
         self._observe_read(error.size, None, error)
         command = None if error.command is None else sanitize(error.command, 12)
         if self.state is State.NEGOTIATING:
-            _log.info("{peer}: malformed message: {error}", peer=str(self), error=sanitize(str(error)))
             self._end(CloseCause.MALFORMED, sanitize(error.reason), command=command)
             return False
         return self._refuse_malformed(CloseCause.MALFORMED, error.reason, error.command)
@@ -389,13 +388,13 @@ class PeerConversation(PeerConnection):
     def _refuse_malformed(self, cause: CloseCause, reason: str, command: str | None) -> bool:
         name = None if command is None else sanitize(command, 12)
         text = sanitize(f"{name}: {reason}" if name else reason)
-        forgiven = self._forgives_malformed()
-        skipped = ", skipped" if forgiven else ""
-        _log.info("{peer}: malformed message: {text}{skipped}", peer=str(self), text=text, skipped=skipped)
-        if not forgiven:
-            farewell = Reject(b"malformed", RejectCode.MALFORMED, text.encode())
-            self._end(cause, sanitize(reason), command=name, farewell=farewell)
-        return forgiven
+        if self._forgives_malformed():
+            _log.info("{peer}: malformed message: {text}, skipped", peer=str(self), text=text)
+            return True
+        # the line about the end says why
+        farewell = Reject(b"malformed", RejectCode.MALFORMED, text.encode())
+        self._end(cause, sanitize(reason), command=name, farewell=farewell)
+        return False
 
     def _forgives_malformed(self) -> bool:
         """On regtest a test on the same machine may send rubbish, after the handshake."""

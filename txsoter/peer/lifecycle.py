@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IConsumer, IReactorTime
@@ -122,9 +124,10 @@ class PeerLifecycle(Protocol, ABC):
         clock = self._clock = self._find_clock()
         self._connected_at = clock.seconds()
         # writes are gathered here already: gathering them again costs small messages up to 40 ms
-        set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
-        if set_no_delay is not None:
-            set_no_delay(True)
+        if isinstance(self._address, (IPv4Address, IPv6Address)) and hasattr(self.transport, "setTcpNoDelay"):
+            # a socket that is closed already tells so in its own time
+            with suppress(OSError):
+                self.transport.setTcpNoDelay(True)
         self.state = move(self.state, State.NEGOTIATING)
         self._set_up(clock)
 

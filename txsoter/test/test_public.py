@@ -101,7 +101,7 @@ import sys
 import txsoter
 steps = []
 def twisted():
-    return any(each.partition(".")[0] in ("twisted", "zope") for each in sys.modules)
+    return any(each.partition(".")[0] == "twisted" for each in sys.modules)
 steps.append(twisted())
 for name in sys.argv[1:]:
     __import__(name)

@@ -125,9 +125,15 @@ BAD: tuple[tuple[tuple[str, ...], str], ...] = (
     (("--network", "moonnet"), "--network moonnet: must be one of mainnet, testnet1, regtest, simnet"),
     (("--listen", "pigeon:1"), f"--listen pigeon:1: {SUCH_LISTEN}: Unknown endpoint type: 'pigeon'"),
     (("--listen", "tcp:port"), f"--listen tcp:port: {SUCH_LISTEN}: invalid literal for int() with base 10: 'port'"),
-    (("--listen", "tcp:65536"), f"--listen tcp:65536: {SUCH_LISTEN}: ports end at 65535"),
+    (("--listen", "tcp:65536"), f"--listen tcp:65536: {SUCH_LISTEN}: ports are from 0 to 65535"),
+    (("--listen", "tcp:-1"), f"--listen tcp:-1: {SUCH_LISTEN}: ports are from 0 to 65535"),
+    (("--connect", "tcp:127.0.0.1:0"), f"--connect tcp:127.0.0.1:0: {SUCH_CONNECT}: ports are from 1 to 65535"),
+    (("--proxy", "h:99999", "--connect", "tcp:h:1"), "--proxy h:99999: must be HOST:PORT, such as 127.0.0.1:9050"),
     (("--connect", "tcp:host"), f"--connect tcp:host: {SUCH_CONNECT}"),
-    (("--connect", "tcp:host=h:port=99999"), f"--connect tcp:host=h:port=99999: {SUCH_CONNECT}: ports end at 65535"),
+    (
+        ("--connect", "tcp:host=h:port=99999"),
+        f"--connect tcp:host=h:port=99999: {SUCH_CONNECT}: ports are from 1 to 65535",
+    ),
     (("--user-agent", "watcher"), "--user-agent watcher: must be NAME:VERSION, such as watcher:1.0.0"),
     (("--user-agent", "watcher:1.0"), "--user-agent watcher:1.0: '1.0' must be a semantic version, such as 1.0.0"),
     (
@@ -140,7 +146,7 @@ BAD: tuple[tuple[tuple[str, ...], str], ...] = (
     (("--services", str(1 << 64)), f"--services {1 << 64}: must be a number below 2**64, or some of network,"),
     (("--protocol-version", "208"), "--protocol-version 208: must be a number from 209 to 70013"),
     (("--protocol-version", "x"), "--protocol-version x: must be a number from 209 to 70013"),
-    (("--proxy", "127.0.0.1"), "--proxy 127.0.0.1: must be HOST:PORT, such as 127.0.0.1:9050"),
+    (("--proxy", "proxy.example"), "--proxy proxy.example: must be HOST:PORT, such as 127.0.0.1:9050"),
     *(
         ((f"--{option}={value}",), f"--{option} {value}: must be a number of seconds above 0, or off")
         for option in INTERVALS

@@ -269,6 +269,7 @@ class MessageLogTests(PeerTestCase):
         pair = self.node()
         pair.say(write_message(Ping(7), pair.remote.magic)[:20] + bytes(12))
         self.assert_closed(pair, CloseCause.MALFORMED)
-        malformed = [line for line in self.kept(LogLevel.info) if "malformed message: " in line]
+        malformed = [line for line in self.kept(LogLevel.info) if "malformed" in line]
         self.assertEqual(len(malformed), 1)
-        self.assertTrue(malformed[0].startswith("127.0.0.1:18555 (outbound): malformed message: ping: checksum"))
+        expected = "127.0.0.1:18555 (outbound): closed by us: a malformed message came (ping): checksum"
+        self.assertTrue(malformed[0].startswith(expected), malformed)
