@@ -22,7 +22,7 @@ from txsoter.errors import (
 from txsoter.networks import REGTEST
 from txsoter.peer.addressing import LOOPBACK_NAMES, host_and_port, ip_of, receiver_address
 from txsoter.peer.connection import PeerConnection
-from txsoter.peer.handshake import LIVE_NONCES, State, check_protocol_version, check_version, move
+from txsoter.peer.handshake import LIVE_NONCES, State, check_protocol_version, check_version, move, own_version
 from txsoter.peer.inbox import Handler, Received, Route
 from txsoter.peer.inventory import KnownInventory, TrickleQueue
 from txsoter.peer.keepalive import PingTracker
@@ -36,7 +36,6 @@ from txsoter.wire import (
     Inv,
     InventoryVector,
     Message,
-    NetAddress,
     Ping,
     Pong,
     Reject,
@@ -159,18 +158,8 @@ class PeerConversation(PeerConnection):
             self._end(CloseCause.LOCAL_FAILURE, "newest_block failed")
             return False
         nonce = config.random.getrandbits(64)
-        version = Version(
-            protocol_version=config.protocol_version,
-            services=config.services,
-            timestamp=int(self._clock.seconds()),
-            addr_you=receiver_address(self._address, config.hides(ip_of(self._address))),
-            addr_me=NetAddress(config.services),
-            nonce=nonce,
-            user_agent=config.user_agent,
-            genesis_hash=config.network.genesis_hash,
-            last_block=height,
-            relay=not config.disable_relay_tx,
-        )
+        receiver = receiver_address(self._address, config.hides(ip_of(self._address)))
+        version = own_version(config, receiver, height, nonce, self._clock.seconds())
         try:
             frame = self._encode(version, Encoding.BASE)
         except LocalError as error:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Container
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from txsoter.errors import CloseCause, IllegalTransition
 from txsoter.networks import Network
 from txsoter.peer.agents import SemanticVersion, agent_versions
-from txsoter.wire import RejectCode, Version
+from txsoter.wire import NetAddress, RejectCode, Version
+
+if TYPE_CHECKING:
+    from txsoter.peer.config import PeerConfig
 
 __all__ = [
     "LIVE_NONCES",
@@ -21,6 +24,7 @@ __all__ = [
     "check_protocol_version",
     "check_version",
     "move",
+    "own_version",
 ]
 
 MIN_PROTOCOL_VERSION = 209
@@ -103,6 +107,26 @@ def check_protocol_version(version: Version) -> Refusal | None:
         detail = f"protocol version {version.protocol_version}, must be {MIN_PROTOCOL_VERSION} or greater"
         return Refusal(CloseCause.OBSOLETE_VERSION, detail, None)
     return None
+
+
+def own_version(config: PeerConfig, receiver: NetAddress, height: int, nonce: int, now: float) -> Version:
+    """Our ``version``. The version field is always our own maximum; what is negotiated only decides the encoding.
+
+    :param receiver: what we say of the remote's address.
+    :param now: seconds since 1970.
+    """
+    return Version(
+        protocol_version=config.protocol_version,
+        services=config.services,
+        timestamp=int(now),
+        addr_you=receiver,
+        addr_me=NetAddress(config.services),
+        nonce=nonce,
+        user_agent=config.user_agent,
+        genesis_hash=config.network.genesis_hash,
+        last_block=height,
+        relay=not config.disable_relay_tx,
+    )
 
 
 class LiveNonces:

@@ -6,6 +6,7 @@ from hashlib import sha256
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
 from txsoter import SIMNET, CloseCause, ClosedBy, Listeners, PeerConfig, SoterPeerProtocol, connect
@@ -87,6 +88,21 @@ class RecordedSoterd(ScriptedPeer):
                 self.transport.loseConnection()
 
 
+class RecordedFactory(Factory):
+    """Makes such remotes, and keeps them.
+
+    :ivar remotes: those made.
+    """
+
+    def __init__(self) -> None:
+        self.remotes: list[RecordedSoterd] = []
+
+    def buildProtocol(self, addr: IAddress | None) -> RecordedSoterd:
+        """One more."""
+        self.remotes.append(RecordedSoterd())
+        return self.remotes[-1]
+
+
 class Heard:
     """What our peer has read, and a way to wait for more."""
 
@@ -116,9 +132,8 @@ class Played:
     """A port of 127.0.0.1 where the recording is played."""
 
     async def __aenter__(self) -> tuple[str, list[RecordedSoterd]]:
-        remotes: list[RecordedSoterd] = []
-        factory = Factory()
-        factory.buildProtocol = lambda address: remotes.append(RecordedSoterd()) or remotes[-1]  # type: ignore
+        factory = RecordedFactory()
+        remotes = factory.remotes
         self.port = await serverFromString(real_reactor(), "tcp:0:interface=127.0.0.1").listen(factory)
         return f"tcp:127.0.0.1:{self.port.getHost().port}", remotes
 
