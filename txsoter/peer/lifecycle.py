@@ -51,6 +51,7 @@ class PeerLifecycle(Protocol, ABC):
         "_closing_since",
         "_connected_at",
         "_hanging_up",
+        "_has_ended",
         "_last_reject",
         "_ready_waiters",
         "_reason",
@@ -75,6 +76,7 @@ class PeerLifecycle(Protocol, ABC):
         self._reason: CloseReason | None = None
         self._was_ready = False
         self._hanging_up = False
+        self._has_ended = False
         self._thread = get_ident()
         self._address: IAddress | None = None
         self._ready_waiters: list[Deferred[Any]] = []
@@ -172,7 +174,7 @@ class PeerLifecycle(Protocol, ABC):
         if get_ident() != self._thread:
             crossed: Deferred[CloseReason] = self._cross(self.when_closed)
             return crossed
-        if self.state is State.CLOSED:
+        if self._has_ended:
             assert self._reason is not None
             return succeed(self._reason)
         waiter: Deferred[CloseReason] = Deferred(self._closed_waiters.remove)
@@ -284,6 +286,7 @@ class PeerLifecycle(Protocol, ABC):
         while self._ready_waiters:
             self._ready_waiters.pop(0).errback(error)
         self._ended(reason)
+        self._has_ended = True
         while self._closed_waiters:
             self._closed_waiters.pop(0).callback(reason)
 

@@ -146,6 +146,25 @@ class DisconnectTests(LifecycleTestCase):
         self.assertEqual([failure.type for failure in sent], [ConnectionClosed])
 
 
+class LateWaiterTests(LifecycleTestCase):
+    def test_who_asks_while_it_is_cleaned_up_is_told_after_that(self) -> None:
+        """From a send's failure too, when_closed() fires only once nothing is left."""
+        order: list[str] = []
+        pair = self.scripted(on_closed=lambda peer, reason: order.append("cleaned up"))
+        pair.transport.takes = False
+        for _ in range(3):
+            sent = pair.peer.send(Unknown("x", bytes(100_000)))
+
+        def ask(failure: Failure) -> None:
+            failure.trap(ConnectionClosed)
+            pair.peer.when_closed().addCallback(lambda reason: order.append("told"))
+
+        sent.addErrback(ask)
+        pair.link.reset()
+        self.assertEqual(order, ["cleaned up", "told"])
+        self.assertEqual(pair.clock.getDelayedCalls(), [])
+
+
 class TransportTests(LifecycleTestCase):
     def test_small_messages_are_not_held_back_by_the_kernel(self) -> None:
         """TCP_NODELAY is set where the transport has it."""
