@@ -233,7 +233,7 @@ class CloseCause(enum.Enum):
     STALLED = "an answer did not come"
     WRITE_TIMEOUT = "the remote took no data for too long"
     HANDLER_FAILED = "a handler failed, and close_on_handler_error is set"
-    LOCAL_FAILURE = "our own version message could not be made"
+    LOCAL_FAILURE = "something of our own failed"
 
 
 @attrs.frozen

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 __all__ = ["MAX_PINGS_IN_FLIGHT", "PingTracker"]
 
 MAX_PINGS_IN_FLIGHT = 16_384
-"""How many pings without a pong are remembered; past it the oldest are forgotten."""
+"""How many pings without a pong are remembered; past it the oldest quarter is forgotten."""
 
 
 class PingTracker:
@@ -33,7 +35,9 @@ class PingTracker:
         self.last_time = now
         in_flight = self._in_flight
         if len(in_flight) >= MAX_PINGS_IN_FLIGHT:
-            del in_flight[next(iter(in_flight))]
+            # many at once: a dict that loses its first entry again and again looks through all it has lost
+            for oldest in list(islice(in_flight, MAX_PINGS_IN_FLIGHT // 4)):
+                del in_flight[oldest]
         in_flight[nonce] = now
 
     def received(self, nonce: int, now: float) -> int | None:

@@ -19,6 +19,7 @@ from txsoter.peer.handshake import State
 from txsoter.peer.listeners import Listeners
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.testing import PeerPair, ScriptedPair, connected_pair, scripted
+from txsoter.wire import Message, Unknown, write_message
 
 T = TypeVar("T")
 
@@ -35,6 +36,19 @@ if TYPE_CHECKING:
 
 else:
     TrialCase = SynchronousTestCase
+
+
+KIB = 1024
+
+
+def filler(size: int) -> Unknown:
+    """A message whose frame has ``size`` bytes."""
+    return Unknown("filler", bytes(size - 24))
+
+
+def frame(message: Message, magic: int = SIMNET.magic) -> bytes:
+    """The bytes of a message, on simnet."""
+    return write_message(message, magic)
 
 
 def simnet(**fields: Any) -> PeerConfig:

@@ -19,7 +19,7 @@ from txsoter.errors import (
 from txsoter.networks import SIMNET
 from txsoter.peer.handshake import State
 from txsoter.peer.protocol import SoterPeerProtocol
-from txsoter.test.peer.support import PeerTestCase
+from txsoter.test.peer.support import KIB, PeerTestCase, filler, frame
 from txsoter.testing import remote_version
 from txsoter.wire import (
     ZERO_HASH,
@@ -46,17 +46,6 @@ from txsoter.wire import (
     Version,
     write_message,
 )
-
-KIB = 1024
-
-
-def filler(size: int) -> Unknown:
-    """A message whose frame has ``size`` bytes."""
-    return Unknown("filler", bytes(size - 24))
-
-
-def frame(message: Message, magic: int = SIMNET.magic) -> bytes:
-    return write_message(message, magic)
 
 
 class HeldTests(PeerTestCase):

@@ -10,28 +10,14 @@ from txsoter.errors import (
     CloseCause,
     SendQueueFull,
 )
-from txsoter.networks import SIMNET
 from txsoter.peer.handshake import State
-from txsoter.test.peer.support import PeerTestCase
+from txsoter.test.peer.support import KIB, PeerTestCase, filler, frame
 from txsoter.testing import ScriptedPair, remote_version
 from txsoter.wire import (
     Inv,
-    Message,
     Ping,
     Unknown,
-    write_message,
 )
-
-KIB = 1024
-
-
-def filler(size: int) -> Unknown:
-    """A message whose frame has ``size`` bytes."""
-    return Unknown("filler", bytes(size - 24))
-
-
-def frame(message: Message, magic: int = SIMNET.magic) -> bytes:
-    return write_message(message, magic)
 
 
 class NegotiationTimeoutTests(PeerTestCase):

@@ -48,8 +48,12 @@ class PingTrackerTests(TrialCase):
         self.assertEqual(self.seen(), (0, 0.0, 0))
 
     def test_a_remote_that_never_answers_costs_a_bounded_memory(self) -> None:
-        for nonce in range(MAX_PINGS_IN_FLIGHT + 1):
+        """Past the limit the oldest quarter is forgotten, and no more."""
+        for nonce in range(MAX_PINGS_IN_FLIGHT):
             self.pings.sent(nonce, float(nonce))
         self.assertEqual(self.pings.in_flight, MAX_PINGS_IN_FLIGHT)
-        self.assertIsNone(self.pings.received(0, 5000.0))
-        self.assertEqual(self.pings.received(1, 2.0), 1_000_000)
+        self.pings.sent(MAX_PINGS_IN_FLIGHT, 0.0)
+        quarter = MAX_PINGS_IN_FLIGHT // 4
+        self.assertEqual(self.pings.in_flight, MAX_PINGS_IN_FLIGHT - quarter + 1)
+        self.assertIsNone(self.pings.received(quarter - 1, 50_000.0))
+        self.assertEqual(self.pings.received(quarter, quarter + 1.0), 1_000_000)
