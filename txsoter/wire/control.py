@@ -26,6 +26,7 @@ RELAY_FLAG = 70001
 
 
 _NONCE = struct.Struct("<Q")
+_read_nonce, _write_nonce = _NONCE.unpack_from, _NONCE.pack
 
 
 @message("version", max_size=376, max_send=lambda pver: 358 if pver >= TIMESTAMPS else 350)
@@ -99,10 +100,17 @@ class Ping(Message):
     def read_payload(cls, data: bytes, pver: int, encoding: Encoding) -> tuple[Self, int]:
         if pver < NONCES:
             return cls(), 0
-        return cls(*_NONCE.unpack_from(data)), 8
+        (nonce,) = _read_nonce(data)
+        return cls(nonce), 8
 
     def write_payload(self, pver: int, encoding: Encoding) -> bytes:
-        return Message.write_payload(self, pver, encoding) if pver >= NONCES else b""
+        if pver < NONCES:
+            return b""
+        try:
+            return _write_nonce(self.nonce)
+        except struct.error:
+            # which value it was, is told there
+            return Message.write_payload(self, pver, encoding)
 
     def response(self) -> Pong:
         """The ``pong`` that answers it."""

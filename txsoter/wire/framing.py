@@ -38,6 +38,7 @@ HEADER_SIZE = 24
 """Bytes of a frame's header."""
 
 _HEADER = struct.Struct("<I12sI4s")
+_read_header = _HEADER.unpack_from
 _LENGTH_AND_CHECKSUM = struct.Struct("<I4s")
 _MAGIC = struct.Struct("<I")
 
@@ -113,23 +114,34 @@ def read_message(
     if len(data) < HEADER_SIZE:
         _check_magic(bytes(data[:4]), magic)
         raise NeedMoreData(HEADER_SIZE - len(data))
-    found_magic, command, length, expected = _HEADER.unpack_from(data)
-    if length > MAX_PAYLOAD:
-        _check_length(length)
-    if found_magic != magic:
-        _check_magic(bytes(data[:4]), magic)
+    found_magic, command, length, expected = _read_header(data)
     known = CLASS_OF_COMMAND.get(command)
-    limit = MAX_UNKNOWN_PAYLOAD if known is None else known.max_size(pver)
-    if length > limit:
+    if known is None:
+        limit = MAX_UNKNOWN_PAYLOAD
+    else:
+        limit = known.newest_max_size if pver == PROTOCOL_VERSION else known.max_size(pver)
+    if length > limit or found_magic != magic:
+        _check_length(length)
+        _check_magic(bytes(data[:4]), magic)
         _check_limit(command, length, limit)
     end = HEADER_SIZE + length
     if len(data) < end:
         raise NeedMoreData(end - len(data))
-    payload = bytes(data[HEADER_SIZE:end])
+    payload = data[HEADER_SIZE:end]
+    if payload.__class__ is not bytes:
+        payload = bytes(payload)
     if sha256(sha256(payload).digest()).digest()[:4] != expected:
         _check_payload(command, payload, expected)
     if known is None:
         return Unknown(command_text(command), payload), end
+    if pver >= known.since:
+        try:
+            found, used = known.read_payload(payload, pver, encoding)
+            if used <= length:
+                return found, end
+        except (IndexError, struct.error, MalformedMessage):
+            # the checks once more, slower, for the words that go with them
+            pass
     return known.from_payload(payload, pver, encoding)[0], end
 
 

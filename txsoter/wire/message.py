@@ -79,6 +79,9 @@ class Message:
     since: ClassVar[int] = 0
     _max_size: ClassVar[Limit]
     _max_send: ClassVar[Limit]
+    # both at the newest version, which is nearly always the one in use
+    newest_max_size: ClassVar[int]
+    newest_max_send: ClassVar[int]
     _codecs: ClassVar[tuple[tuple[str, Codec[Any]], ...]] = ()
     _scalars: ClassVar[struct.Struct | None] = None
     _padded_command: ClassVar[bytes]
@@ -130,7 +133,7 @@ class Message:
             raise error.within(type(self).__name__) from None
         except TypeError as error:
             raise FieldError(type(self).__name__, self, f"made of what its fields hold ({error})") from None
-        limit = self.max_send(pver)
+        limit = self.newest_max_send if pver == PROTOCOL_VERSION else self.max_send(pver)
         if len(payload) > limit:
             raise PayloadTooLarge(self.command, len(payload), limit, self.size_advice(len(payload) - limit))
         return payload
@@ -236,6 +239,8 @@ def register(cls: M, command: str, *, max_size: Limit, max_send: Limit | None = 
     cls.since = since
     cls._max_size = staticmethod(max_size) if callable(max_size) else max_size
     cls._max_send = cls._max_size if max_send is None else staticmethod(max_send) if callable(max_send) else max_send
+    cls.newest_max_size = cls.max_size()
+    cls.newest_max_send = cls.max_send()
     _registry[command] = cls
     cls._padded_command = command_bytes(command)
     CLASS_OF_COMMAND[cls._padded_command] = cls
@@ -283,6 +288,8 @@ class Unknown(Message):
 
     _max_size: ClassVar[Limit] = MAX_UNKNOWN_PAYLOAD
     _max_send: ClassVar[Limit] = MAX_UNKNOWN_PAYLOAD
+    newest_max_size: ClassVar[int] = MAX_UNKNOWN_PAYLOAD
+    newest_max_send: ClassVar[int] = MAX_UNKNOWN_PAYLOAD
 
     def padded_command(self) -> bytes:
         return command_bytes(self.command)

@@ -28,6 +28,10 @@ from txsoter.wire.txcodec import (
 
 __all__ = ["MAX_TRANSACTION", "TransactionView", "Tx", "TxIn", "TxOut", "write_transactions"]
 
+_new = object.__new__
+# a name of the module is found faster than a member of an enum
+_UNMARKED = Marks.NONE
+
 MAX_TRANSACTION = 4_000_000
 """The largest transaction, in bytes."""
 
@@ -67,10 +71,10 @@ class Tx(Message):
 
         :param marks: of this one, or of several that it is one of.
         """
-        self = cls.__new__(cls)
+        self = _new(cls)
         self._raw = raw
         # where several were scanned at once, only those that begin with the marker have it
-        self._marks = marks if raw[4] == 0 else Marks.NONE
+        self._marks = marks if raw[4] == 0 else _UNMARKED
         self._fields = None
         return self
 
@@ -119,9 +123,12 @@ class Tx(Message):
 
     @classmethod
     def read_payload(cls, data: bytes, pver: int, encoding: Encoding) -> tuple[Self, int]:
-        ends, marks = scan_transactions(data, 0, 1, encoding)
-        end = ends[0]
-        return cls.from_scanned(data[:end], marks), end
+        (end,), marks = scan_transactions(data, 0, 1, encoding)
+        self = _new(cls)
+        self._raw = data[:end]
+        self._marks = marks
+        self._fields = None
+        return self, end
 
     def write_payload(self, pver: int, encoding: Encoding) -> bytes:
         return self._encode(encoding)

@@ -72,6 +72,10 @@ class Marks(enum.Enum):
     """Some are, and one has no witness all the same: their bytes are neither encoding."""
 
 
+# names of the module are found faster than members of an enum
+_WITNESS_ENCODING, _UNMARKED = Encoding.WITNESS, Marks.NONE
+
+
 def scan_transactions(data: bytes, offset: int, count: int, encoding: Encoding) -> tuple[list[int], Marks]:
     """Walk over ``count`` transactions from ``offset`` without making objects of them.
 
@@ -82,8 +86,8 @@ def scan_transactions(data: bytes, offset: int, count: int, encoding: Encoding) 
     This is the one place that knows the structure's bounds: offsets only grow, so an index past
     the end, and the last offset at the end, are all the checks there need to be.
     """
-    witness = encoding is Encoding.WITNESS
-    marks = Marks.NONE
+    witness = encoding is _WITNESS_ENCODING
+    marks = _UNMARKED
     ends: list[int] = []
     add_end = ends.append
     for _ in range(count):
@@ -125,7 +129,7 @@ def scan_transactions(data: bytes, offset: int, count: int, encoding: Encoding) 
             # a byte an input, each a count of 0
             if behind == offset + inputs:
                 marks = Marks.HOLLOW
-            elif marks is Marks.NONE:
+            elif marks is _UNMARKED:
                 marks = Marks.TRUE
             offset = behind
         offset += 4

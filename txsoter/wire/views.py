@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import islice
 from operator import index as as_index
 from operator import itemgetter
 from typing import Any, Generic, Protocol, TypeVar, overload
@@ -68,11 +68,8 @@ class RowLayout(Generic[R]):
         self.struct = struct.Struct("<" + "".join(codec.code for _, codec in columns) + "x" * padding)
         self.size = self.struct.size
         self._packers = [(rows, struct.Struct("<" + self.struct.format[1:] * rows).pack) for rows in CHUNKS]
-        self._widths = frozenset((len(self.columns),))
         self._sizes = [
-            (itemgetter(position), frozenset((int(codec.code[:-1]),)))
-            for position, (_, codec) in enumerate(columns)
-            if codec.code.endswith("s")
+            (position, int(codec.code[:-1])) for position, (_, codec) in enumerate(columns) if codec.code.endswith("s")
         ]
 
     def pack(self, rows: Sequence[R]) -> bytes:
@@ -80,24 +77,29 @@ class RowLayout(Generic[R]):
 
         :raises FieldError: for a value that does not fit, its path beginning with the row's index.
         """
+        width = len(self.columns)
+        values: list[Any] = []
+        extend = values.extend
         try:
             flat: list[Any] = list(rows if self.flatten is None else map(self.flatten, rows))
-            if not self._fits(flat):
+            count = len(flat)
+            for row in flat:
+                extend(row)
+            # counting the right lengths is the fastest way to find a wrong one; struct pads and cuts bytes in silence
+            fits = [*map(len, flat)].count(width) == count
+            for position, size in self._sizes:
+                fits = fits and [*map(len, values[position::width])].count(size) == count
+            if not fits:
                 raise self._explain(rows)
-            values, left, width, parts = chain.from_iterable(flat), len(flat), len(self.columns), []
-            for size, pack in self._packers:
-                while left >= size:
-                    parts.append(pack(*islice(values, size * width)))
-                    left -= size
+            parts, offset = [], 0
+            for chunk, pack in self._packers:
+                while count >= chunk:
+                    end = offset + chunk * width
+                    parts.append(pack(*values[offset:end]))
+                    count, offset = count - chunk, end
         except (struct.error, TypeError, IndexError, AttributeError, FieldError):
             raise self._explain(rows) from None
         return b"".join(parts)
-
-    def _fits(self, flat: list[Any]) -> bool:
-        """Whether every row has all columns, and its byte strings the right length: struct pads and cuts in silence."""
-        if not self._widths.issuperset(map(len, flat)):
-            return False
-        return all(size.issuperset(map(len, map(pick, flat))) for pick, size in self._sizes)
 
     def read_one(self, data: bytes, offset: int) -> tuple[R, int]:
         """The row at ``offset``, and the offset behind it; ``struct.error`` when ``data`` ends before."""
@@ -110,7 +112,7 @@ class RowLayout(Generic[R]):
         """
         try:
             flat: Any = row if self.flatten is None else self.flatten(row)
-            if self._fits([flat]):
+            if all(len(flat[position]) == size for position, size in self._sizes):
                 return self.struct.pack(*flat)
         except (struct.error, TypeError, IndexError, AttributeError, FieldError):
             # which value it was is told below
