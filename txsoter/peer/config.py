@@ -16,6 +16,7 @@ from txsoter.networks import MAINNET, Network
 from txsoter.peer.agents import SemanticVersion, parse_version, user_agent
 from txsoter.peer.listeners import Listeners
 from txsoter.peer.logs import MessageLog
+from txsoter.peer.ticker import tick_for
 from txsoter.wire import PROTOCOL_VERSION, Encoding, Services, Version
 
 if TYPE_CHECKING:
@@ -194,6 +195,9 @@ class PeerConfig:
     user_agent: bytes = attrs.field(init=False, repr=False)
     semantic_version: SemanticVersion = attrs.field(init=False, repr=False, eq=False)
     proxy_host: str | None = attrs.field(init=False, repr=False, default=None)
+    tick: float = attrs.field(init=False, repr=False)
+    # what its peers do with each command, for all of them to share
+    plans: dict[Any, Any] = attrs.field(init=False, repr=False, eq=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         try:
@@ -208,6 +212,7 @@ class PeerConfig:
             raise FieldError("PeerConfig.user_agent_comments", self.user_agent_comments, limit)
         object.__setattr__(self, "user_agent", agent)
         object.__setattr__(self, "semantic_version", parse_version(self.user_agent_version))
+        object.__setattr__(self, "tick", tick_for(self.ping_interval, self.idle_timeout, self.negotiate_timeout))
         if self.hard_queue_limit < self.soft_queue_limit:
             limit = f"no less than soft_queue_limit, {self.soft_queue_limit}"
             raise FieldError("PeerConfig.hard_queue_limit", self.hard_queue_limit, limit)

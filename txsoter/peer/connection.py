@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
+from collections.abc import Callable
 from threading import get_ident
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IReactorTime
@@ -22,12 +23,14 @@ from txsoter.errors import (
     UnsupportedMessage,
 )
 from txsoter.peer.handshake import State
-from txsoter.peer.inbox import Inbox, Received, Route
+from txsoter.peer.inbox import Inbox, Received
 from txsoter.peer.lifecycle import PeerLifecycle
 from txsoter.peer.logs import MAX_DUMP, MessageLog, command_name, hex_dump, sanitize, summary
 from txsoter.peer.outbox import Outbox, fail_quietly
 from txsoter.peer.requests import Requests
+from txsoter.peer.routes import Route
 from txsoter.peer.stats import UNKNOWN_COMMANDS, Traffic
+from txsoter.peer.ticker import ROUNDING, Ticker, ticker_of
 from txsoter.peer.timers import Deadline, RemoteClock
 from txsoter.wire import Encoding, Message, Reject, Unknown, write_message
 from txsoter.wire.framing import HEADER_SIZE
@@ -54,12 +57,10 @@ class PeerConnection(PeerLifecycle):
         "_held",
         "_held_bytes",
         "_holds_back",
-        "_idle_deadline",
         "_inbox",
         "_last_receive",
         "_logs_messages",
         "_message_at",
-        "_negotiate_deadline",
         "_observes_writes",
         "_outbox",
         "_pver",
@@ -68,6 +69,8 @@ class PeerConnection(PeerLifecycle):
         "_remote_clock",
         "_requests",
         "_sent",
+        "_sent_kinds",
+        "_ticker",
         "_transport_reads",
         "_write_deadline",
     )
@@ -86,12 +89,13 @@ class PeerConnection(PeerLifecycle):
         self._bytes_received = 0
         self._received: dict[str, Traffic] = {}
         self._sent: dict[str, Traffic] = {}
+        # what a message that was sent means to us, by its class: where it is counted, and what it starts
+        self._sent_kinds: dict[type[Message], tuple[Traffic, Callable[[Any, Any], None] | None]] = {}
         self._transport_reads = True
         self._message_at = 0.0
         self._heard = False
         self._holds_back = False
-        self._negotiate_deadline: Deadline | None = None
-        self._idle_deadline: Deadline | None = None
+        self._ticker: Ticker | None = None
         self._write_deadline: Deadline | None = None
         self._read_on_deadline: Deadline | None = None
 
@@ -118,8 +122,8 @@ class PeerConnection(PeerLifecycle):
         """A handler raised, or what it returned failed."""
 
     @abstractmethod
-    def _sent_message(self, message: Message) -> None:
-        """A message is with the transport: what that starts."""
+    def _after_sending(self, kind: type[Message]) -> Callable[[Any, Any], None] | None:
+        """What a message of some kind starts once it is with the transport: called with the peer and the message."""
 
     @abstractmethod
     def _observe_write(self, size: int, message: Message, error: LocalError | None) -> None:
@@ -136,12 +140,14 @@ class PeerConnection(PeerLifecycle):
         self._requests = Requests(clock)
         if IConsumer.providedBy(self.transport):
             self.transport.registerProducer(self._outbox, True)
-        self._negotiate_deadline = self._armed(None, self._negotiate_left, self._negotiation_timed_out)
-        self._idle_deadline = self._armed(None, self._idle_left, self._idled)
+        self._ticker = ticker_of(clock, config.tick)
+        self._look_again()
         self._begin()
 
     def _stop_timers(self) -> None:
-        for deadline in (self._negotiate_deadline, self._idle_deadline, self._write_deadline, self._read_on_deadline):
+        if self._ticker is not None:
+            self._ticker.forget(self)
+        for deadline in (self._write_deadline, self._read_on_deadline):
             if deadline is not None:
                 deadline.disarm()
 
@@ -338,13 +344,17 @@ class PeerConnection(PeerLifecycle):
 
     def _handed(self, message: Message, size: int) -> None:
         """A message is with the transport."""
-        command = UNKNOWN_COMMANDS if isinstance(message, Unknown) else message.command
-        traffic = self._sent.get(command)
-        if traffic is None:
-            traffic = self._sent[command] = Traffic()
+        kind = message.__class__
+        known = self._sent_kinds.get(kind)
+        if known is None:
+            command = UNKNOWN_COMMANDS if isinstance(message, Unknown) else message.command
+            traffic = self._sent.setdefault(command, Traffic())
+            known = self._sent_kinds[kind] = traffic, self._after_sending(kind)
+        traffic, then = known
         traffic.messages += 1
         traffic.bytes += size
-        self._sent_message(message)
+        if then is not None:
+            then(self, message)
         if self._observes_writes:
             self._observe_write(size, message, None)
 
@@ -361,6 +371,32 @@ class PeerConnection(PeerLifecycle):
             self._inbox.pump()
 
     # -- deadlines -----------------------------------------------------------------------------
+
+    def look(self, now: float) -> float | None:
+        """What the ticker calls: do what is due, and say when to look again."""
+        for left, expired in (
+            (self._negotiate_left(), self._negotiation_timed_out),
+            (self._idle_left(), self._idled),
+        ):
+            if left is not None and left <= ROUNDING:
+                expired()
+                return None
+        return self._next_look()
+
+    def _next_look(self) -> float | None:
+        """When the first of the long deadlines is."""
+        lefts = [left for left in (self._negotiate_left(), self._idle_left()) if left is not None]
+        return self._clock.seconds() + min(lefts) if lefts else None
+
+    def _look_again(self) -> None:
+        """Let the ticker know that the first of the long deadlines is another one."""
+        if self._ticker is None:
+            return
+        when = self._next_look()
+        if when is None:
+            self._ticker.forget(self)
+        else:
+            self._ticker.watch(self, when)
 
     def _negotiate_left(self) -> float | None:
         timeout = self.config.negotiate_timeout

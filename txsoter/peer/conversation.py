@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from inspect import iscoroutine
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -23,13 +24,15 @@ from txsoter.networks import REGTEST
 from txsoter.peer.addressing import LOOPBACK_NAMES, host_and_port, ip_of, receiver_address
 from txsoter.peer.connection import PeerConnection
 from txsoter.peer.handshake import LIVE_NONCES, State, check_protocol_version, check_version, move, own_version
-from txsoter.peer.inbox import Handler, Received, Route
+from txsoter.peer.inbox import Received
 from txsoter.peer.inventory import KnownInventory, TrickleQueue
 from txsoter.peer.keepalive import PingTracker
 from txsoter.peer.listeners import listener_name
-from txsoter.peer.logs import sanitize
+from txsoter.peer.logs import MAX_REASON, sanitize
+from txsoter.peer.routes import Builtin, Handler, Plan, Route
 from txsoter.peer.stall import StallDetector
 from txsoter.peer.stats import UNKNOWN_COMMANDS, Traffic
+from txsoter.peer.ticker import ROUNDING
 from txsoter.peer.timers import Repeating
 from txsoter.wire import (
     Encoding,
@@ -46,7 +49,7 @@ from txsoter.wire import (
     Version,
 )
 from txsoter.wire.framing import HEADER_SIZE
-from txsoter.wire.message import command_text, message_class
+from txsoter.wire.message import command_bytes, command_text, message_class
 
 if TYPE_CHECKING:
     from txsoter.peer.config import PeerConfig
@@ -59,6 +62,17 @@ __all__ = ["PeerConversation"]
 
 PEER_LIMITS = {"reject": 4_000_000, "alert": 64 * 1024}
 """Payloads that a peer takes less of than the codec, in bytes: the reference holds 32 MiB of either."""
+
+KEPT_OF_A_REJECT = 8 * MAX_REASON
+"""Bytes of a reject's texts that are remembered, of which at most ``MAX_REASON`` characters are shown."""
+
+# found faster than a member of an enum
+_NEGOTIATING = State.NEGOTIATING
+
+_PONG = struct.Struct("<I12sI4sQ")
+"""The frame of a pong: magic, command, length, checksum, nonce."""
+
+PONG_COMMAND = command_bytes("pong")
 
 UNANSWERED_PINGS = 60000
 """The last protocol version without ``pong``."""
@@ -78,7 +92,8 @@ class PeerConversation(PeerConnection):
         "_malformed",
         "_max_height",
         "_nonce",
-        "_ping_loop",
+        "_ping_at",
+        "_ping_every",
         "_pings",
         "_remote",
         "_stall",
@@ -106,7 +121,8 @@ class PeerConversation(PeerConnection):
         self._known = KnownInventory(config.max_known_inventory)
         self._trickle = TrickleQueue(config.max_trickle_queue)
         self._early_blocks: list[InventoryVector] = []
-        self._ping_loop: Repeating | None = None
+        self._ping_every: float | None = None
+        self._ping_at = 0.0
         self._trickle_loop: Repeating | None = None
         self._stall_loop: Repeating | None = None
         self._pings = PingTracker()
@@ -143,7 +159,8 @@ class PeerConversation(PeerConnection):
     def _start_pings(self) -> None:
         interval = self.config.ping_interval
         if interval is not None:
-            self._ping_loop = self._repeating(None, interval * (1 - self.config.random.random() / 10), self._ping)
+            self._ping_every = interval * (1 - self.config.random.random() / 10)
+            self._ping_at = self._clock.seconds() + self._ping_every
 
     def _start_trickle(self) -> None:
         self._trickle_loop = self._repeating(self._trickle_loop, self.config.trickle_interval, self._trickle_out)
@@ -171,7 +188,7 @@ class PeerConversation(PeerConnection):
         self._put(frame, version)
         return True
 
-    def _version_received(self, version: Version) -> bool:
+    def _version_received(self, version: Version, check: bytes) -> bool:
         if self._remote is not None:
             farewell = Reject(b"version", RejectCode.DUPLICATE, b"duplicate version message")
             self._end(CloseCause.DUPLICATE_VERSION, farewell=farewell)
@@ -217,16 +234,14 @@ class PeerConversation(PeerConnection):
         self._put(self._encode(VerAck(), Encoding.BASE), VerAck())
         self._release_held()
 
-    def _verack_received(self, message: VerAck) -> bool:
+    def _verack_received(self, message: VerAck, check: bytes) -> bool:
         if self.state is not State.VERSION_KNOWN:
             self._end(CloseCause.DUPLICATE_VERACK)
             return False
         self.state = move(self.state, State.READY)
         self._was_ready = True
-        if self._negotiate_deadline is not None:
-            self._negotiate_deadline.disarm()
-            self._negotiate_deadline = None
         self._start_pings()
+        self._look_again()
         early_blocks, self._early_blocks = self._early_blocks, []
         for vector in early_blocks:
             self._announce_block(vector)
@@ -245,20 +260,23 @@ class PeerConversation(PeerConnection):
 
     # -- the other built-in parts --------------------------------------------------------------
 
-    def _ping_received(self, message: Ping) -> None:
+    def _ping_received(self, message: Ping, check: bytes) -> None:
         if self._pver > UNANSWERED_PINGS and self.config.answer_pings:
-            self._send(message.response(), Encoding.BASE, None)
+            # a pong has its ping's payload, and so its checksum
+            frame = _PONG.pack(self.config.network.magic, PONG_COMMAND, 8, check, message.nonce)
+            self._queue(frame, message.response(), Encoding.BASE, None)
 
-    def _pong_received(self, message: Pong) -> None:
+    def _pong_received(self, message: Pong, check: bytes) -> None:
         self._pings.received(message.nonce, self._clock.seconds())
 
-    def _sendheaders_received(self, message: Message) -> None:
+    def _sendheaders_received(self, message: Message, check: bytes) -> None:
         self._wants_headers = True
 
-    def _reject_received(self, message: Reject) -> None:
-        self._last_reject = message
+    def _reject_received(self, message: Reject, check: bytes) -> None:
+        # as much as a close reason shows: the rest, up to 4 MB, would be held until the next message
+        self._last_reject = Reject(message.rejected[:KEPT_OF_A_REJECT], message.code, message.reason[:KEPT_OF_A_REJECT])
 
-    def _bloom_received(self, message: Message) -> bool:
+    def _bloom_received(self, message: Message, check: bytes) -> bool:
         if self.config.serves(Services.BLOOM):
             return True
         self._bloom_refused += 1
@@ -266,14 +284,14 @@ class PeerConversation(PeerConnection):
             self._end(CloseCause.BLOOM_DISABLED, command=message.command)
         return False
 
-    def _unknown_received(self, message: Unknown) -> bool:
+    def _unknown_received(self, message: Unknown, check: bytes) -> bool:
         self._unknown_commands += 1
         if self.config.strict:
             self._refuse_malformed(CloseCause.UNKNOWN_COMMAND, "unknown command", message.command)
             return False
         return True
 
-    _BUILTINS: ClassVar[dict[str, Callable[[Any, Any], bool | None]]] = {
+    _BUILTINS: ClassVar[dict[str, Builtin]] = {
         "version": _version_received,
         "verack": _verack_received,
         "ping": _ping_received,
@@ -290,65 +308,67 @@ class PeerConversation(PeerConnection):
     def find_route(self, command: bytes) -> Route:
         """What this connection does with a command's 12 bytes."""
         known = message_class(command)
-        name = command_text(command)
-        counted = UNKNOWN_COMMANDS if known is None else name
-        traffic = self._received.get(counted)
-        if traffic is None:
-            traffic = self._received[counted] = Traffic()
         if known is None:
-            limit = Unknown.max_size()
-            return Route(name, None, limit, self._unknown_received, self._handlers("on_unknown", False), traffic)
-        builtin = self._BUILTINS.get(name)
-        return Route(
-            name,
-            known,
-            min(known.max_size(self._pver), PEER_LIMITS.get(name, known.max_size(self._pver))),
-            None if builtin is None else builtin.__get__(self),
-            self._handlers(listener_name(name), name == "block"),
-            traffic,
-            StallDetector.answers(name),
-            self._version_heard if name == "version" else None,
-        )
+            traffic = self._received.setdefault(UNKNOWN_COMMANDS, Traffic())
+            return Route(self._plan(command_text(command), None), Unknown.newest_max_size, traffic)
+        name = known.command
+        plans, key = self.config.plans, (type(self), name)
+        plan = plans.get(key)
+        if plan is None:
+            plan = plans[key] = self._plan(name, known)
+        limit = known.max_size(self._pver)
+        return Route(plan, min(limit, PEER_LIMITS.get(name, limit)), self._received.setdefault(name, Traffic()))
 
-    def _handlers(self, name: str, with_payload: bool) -> tuple[Handler, ...]:
-        """What the application has hooked in for one message, in the order in which it is called."""
+    def _plan(self, name: str, known: type[Message] | None) -> Plan:
+        """What all peers of our kind do with a command."""
+        if known is None:
+            return Plan(name, None, PeerConversation._unknown_received, self._handlers("on_unknown"))
+        conclude = PeerConversation._version_heard if name == "version" else None
+        handlers = self._handlers(listener_name(name))
+        return Plan(name, known, self._BUILTINS.get(name), handlers, StallDetector.answers(name), conclude)
+
+    def _handlers(self, name: str) -> tuple[Handler, ...]:
+        """What the application has hooked in for one message, in the order in which it is called.
+
+        None of it may refer to this peer: others share it.
+        """
         handlers: list[Handler] = []
-        listeners, peer = self.config.listeners, cast("SoterPeerProtocol", self)
-        on_read, listener = listeners.on_read, getattr(listeners, name)
+        on_read, listener = self.config.listeners.on_read, getattr(self.config.listeners, name)
         if on_read is not None:
-            handlers.append(lambda message, payload: on_read(peer, HEADER_SIZE + len(payload), message, None))
+            handlers.append(lambda peer, message, payload: on_read(peer, HEADER_SIZE + len(payload), message, None))
         if listener is not None:
-            if with_payload:
-                handlers.append(lambda message, payload: listener(self, message, payload))
+            if name == "on_block":
+                handlers.append(listener)
             else:
-                handlers.append(lambda message, payload: listener(self, message))
+                handlers.append(lambda peer, message, payload: listener(peer, message))
         if type(self).message_received is not PeerConversation.message_received:
-            handlers.append(lambda message, payload: self.message_received(message))
+            handlers.append(lambda peer, message, payload: peer.message_received(message))
         return tuple(handlers)
 
     def received(self, received: Received) -> bool:
         """A message's turn has come: count it and do our own part. False keeps it from the listeners."""
-        route, message, payload, used = received
-        size = HEADER_SIZE + len(payload)
+        route, message, payload, used, check = received
+        size = len(payload)
         self._heard = True
-        traffic = route.traffic
+        traffic, plan = route.traffic, route.plan
         traffic.messages += 1
-        traffic.bytes += size
-        self._trailing_bytes += len(payload) - used
+        traffic.bytes += HEADER_SIZE + size
+        if used != size:
+            self._trailing_bytes += size - used
         self._last_reject = None
         if self._logs_messages:
             self._log_message("Received", "from", message, payload)
-        if route.answers and self._stall is not None:
-            self._stall.received(route.command)
+        if plan.answers and self._stall is not None:
+            self._stall.received(plan.command)
         accepted = False
-        if self.state is State.NEGOTIATING and route.command != "version":
+        if self.state is _NEGOTIATING and plan.command != "version":
             self._first_is_no_version(message)
         elif not self.is_closing:
             # a request that it answers may have hung up already
-            accepted = route.builtin is None or route.builtin(message) is not False
+            accepted = plan.builtin is None or plan.builtin(self, message, check) is not False
         if accepted and not self.is_closing:
             return True
-        self._observe_read(size, message, None)
+        self._observe_read(HEADER_SIZE + size, message, None)
         return False
 
     def _first_is_no_version(self, message: Message) -> None:
@@ -426,15 +446,21 @@ class PeerConversation(PeerConnection):
         if on_write is not None:
             self._call_unwaited("on_write", on_write, self, size, message, error)
 
-    def _sent_message(self, message: Message) -> None:
-        if isinstance(message, Ping):
-            # the queue has looked at the clock for it just now
-            assert self._outbox.last_write is not None
-            self._pings.sent(message.nonce, self._outbox.last_write)
-        elif self._stall is not None and StallDetector.observes(message):
-            self._stall.sent(message, self._remote_clock.seconds())
-            if self._stall.waiting and not self.is_closing:
-                self._stall_loop = self._repeating(self._stall_loop, self.config.stall_interval, self._check_stall)
+    def _after_sending(self, kind: type[Message]) -> Callable[[Any, Any], None] | None:
+        if issubclass(kind, Ping):
+            return PeerConversation._ping_sent
+        return PeerConversation._question_sent if self._stall is not None and StallDetector.observes(kind) else None
+
+    def _ping_sent(self, ping: Ping) -> None:
+        # the queue has looked at the clock for it just now
+        assert self._outbox.last_write is not None
+        self._pings.sent(ping.nonce, self._outbox.last_write)
+
+    def _question_sent(self, message: Message) -> None:
+        assert self._stall is not None
+        self._stall.sent(message, self._remote_clock.seconds())
+        if self._stall.waiting and not self.is_closing:
+            self._stall_loop = self._repeating(self._stall_loop, self.config.stall_interval, self._check_stall)
 
     def _trickle_out(self) -> None:
         """Announce what waits, if the remote is ready for it."""
@@ -455,6 +481,28 @@ class PeerConversation(PeerConnection):
     def _ping(self) -> None:
         self._send(Ping(self.config.random.getrandbits(64)), Encoding.BASE, None)
 
+    def look(self, now: float) -> float | None:
+        """What the ticker calls: do what is due, and say when to look again."""
+        if self._ping_every is not None and self._ping_tick() <= now + ROUNDING:
+            # a late one is not made up for
+            self._ping_at = max(self._ping_at, now) + self._ping_every
+            try:
+                self._ping()
+            except Exception:
+                self._timer_failed(Failure())
+        return None if self.is_closing else super().look(now)
+
+    def _ping_tick(self) -> float:
+        """The last tick at which the next ping is not late."""
+        assert self._ticker is not None
+        return self._ticker.floor(self._ping_at)
+
+    def _next_look(self) -> float | None:
+        when = super()._next_look()
+        if self._ping_every is None:
+            return when
+        return self._ping_tick() if when is None else min(when, self._ping_tick())
+
     def _check_stall(self) -> None:
         assert self._stall is not None
         command = self._stall.expired(self._remote_clock.seconds())
@@ -471,7 +519,7 @@ class PeerConversation(PeerConnection):
 
     def _stop_timers(self) -> None:
         super()._stop_timers()
-        for loop in (self._ping_loop, self._trickle_loop, self._stall_loop):
+        for loop in (self._trickle_loop, self._stall_loop):
             if loop is not None:
                 loop.stop()
 

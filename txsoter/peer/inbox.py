@@ -3,79 +3,27 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from inspect import iscoroutine
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from txsoter.errors import MalformedMessage
-from txsoter.peer.stats import Traffic
+from txsoter.peer.routes import Handler, Plan, Route
 from txsoter.peer.timers import RemoteClock
 from txsoter.wire import Encoding, FrameDecoder, Message, Unknown
 from txsoter.wire.framing import HEADER_SIZE
 
-__all__ = ["Handler", "Inbox", "Route"]
-
-Handler = Callable[[Message, bytes], Any]
-"""Called with a message and its payload; what it returns is waited for, if it can be."""
-
-
-class Route:
-    """What one connection does with one command: all of it in one place, found by a frame's first 16 bytes.
-
-    :param message_class: of the command; None for an unknown one.
-    :param limit: the largest payload taken, in bytes.
-    :param builtin: what the peer itself does; False from it keeps the message from the handlers.
-    :param handlers: what the application does, in order.
-    :param traffic: where its messages are counted.
-    :param answers: whether it answers something that the stall detector waits for.
-    :param conclude: called after the handlers with what they returned, as far as that was not None.
-    """
-
-    __slots__ = ("answers", "builtin", "command", "conclude", "handlers", "limit", "message_class", "traffic")
-
-    def __init__(
-        self,
-        command: str,
-        message_class: type[Message] | None,
-        limit: int,
-        builtin: Callable[[Any], bool | None] | None,
-        handlers: tuple[Handler, ...],
-        traffic: Traffic,
-        answers: bool = False,
-        conclude: Callable[[list[Any]], object] | None = None,
-    ) -> None:
-        self.command = command
-        self.message_class = message_class
-        self.limit = limit
-        self.builtin = builtin
-        self.handlers = handlers
-        self.traffic = traffic
-        self.answers = answers
-        self.conclude = conclude
-
+__all__ = ["Inbox", "Received"]
 
 HELD_MESSAGE = 200
 """About what a message costs to hold, in bytes, beyond those that it came in."""
 
 
-class Received(NamedTuple):
-    """A message that was read.
-
-    :param used: how many bytes of the payload the message takes.
-    """
-
-    route: Route
-    message: Message
-    payload: bytes
-    used: int
-
-    @property
-    def size(self) -> int:
-        """Bytes of its frame."""
-        return HEADER_SIZE + len(self.payload)
+Received = tuple[Route, Message, bytes, int, bytes]
+"""A message that was read: its route, itself, its payload, how many bytes of that it takes, the payload's checksum."""
 
 
 class Reader(Protocol):
@@ -221,34 +169,37 @@ class Inbox:
         except MalformedMessage as error:
             return error
         route, payload = found
-        if route.message_class is None:
-            return Received(route, Unknown(route.command, payload), payload, len(payload))
+        message_class = route.plan.message_class
+        if message_class is None:
+            return route, Unknown(route.plan.command, payload), payload, len(payload), self._decoder.checksum
         try:
-            message, used = route.message_class.from_payload(payload, self.pver, self.encoding)
+            message, used = message_class.from_payload(payload, self.pver, self.encoding)
         except MalformedMessage as error:
             error.size = HEADER_SIZE + len(payload)
             return error
-        return Received(route, message, payload, used)
+        return route, message, payload, used, self._decoder.checksum
 
     def _take_turn(self) -> bool:
         """Handle one message; False when there is none."""
         if self._ahead:
-            item: Received | MalformedMessage | None = self._ahead.popleft()
-            self._ahead_bytes -= item.size if isinstance(item, Received) else 0
+            item: Received | MalformedMessage | None
+            item = self._ahead.popleft()
+            if isinstance(item, tuple):
+                self._ahead_bytes -= HEADER_SIZE + len(item[2])
         else:
             item = self._read()
             if item is None:
                 return False
-            if isinstance(item, Received):
-                self._reader.looked_ahead(item.message)
+            if isinstance(item, tuple):
+                self._reader.looked_ahead(item[1])
         if isinstance(item, MalformedMessage):
             self._blocked = False
             if self._reader.malformed(item) and item.in_header:
                 self._decoder.skip()
-        elif item is not None and self._reader.received(item):
-            route = item.route
-            if route.handlers or route.conclude is not None:
-                self._run(route, iter(route.handlers), item.message, item.payload, [])
+        elif self._reader.received(item):
+            plan = item[0].plan
+            if plan.handlers or plan.conclude is not None:
+                self._run(plan, iter(plan.handlers), item[1], item[2], [])
         return True
 
     def _may_look_ahead(self) -> bool:
@@ -263,24 +214,24 @@ class Inbox:
         if self._ahead is None:
             self._ahead = deque()
         self._ahead.append(item)
-        if isinstance(item, Received):
-            self._ahead_bytes += item.size
-            self._reader.looked_ahead(item.message)
+        if isinstance(item, tuple):
+            self._ahead_bytes += HEADER_SIZE + len(item[2])
+            self._reader.looked_ahead(item[1])
         else:
             self._blocked = True
         return True
 
     def _run(
-        self, route: Route, handlers: Iterator[Handler], message: Message, payload: bytes, results: list[Any]
+        self, plan: Plan, handlers: Iterator[Handler], message: Message, payload: bytes, results: list[Any]
     ) -> None:
         """Run handlers until one has to be waited for."""
         for handler in handlers:
             if self._closed:
                 break
             try:
-                result = handler(message, payload)
+                result = handler(self._reader, message, payload)
             except Exception:
-                self._reader.handler_failed(Failure(), route.command)
+                self._reader.handler_failed(Failure(), plan.command)
                 continue
             if result is None:
                 continue
@@ -290,18 +241,18 @@ class Inbox:
                 results.append(result)
                 continue
             before = len(results)
-            result.addErrback(self._reader.handler_failed, route.command)
+            result.addErrback(self._reader.handler_failed, plan.command)
             result.addCallback(results.append)
             if len(results) == before:
                 self._waiting = True
                 self._clock.stop()
-                result.addCallback(lambda _: self._resume(route, handlers, message, payload, results))
+                result.addCallback(lambda _: self._resume(plan, handlers, message, payload, results))
                 return
-        if route.conclude is not None and not self._closed:
-            route.conclude([each for each in results if each is not None])
+        if plan.conclude is not None and not self._closed:
+            plan.conclude(self._reader, [each for each in results if each is not None])
 
     def _resume(
-        self, route: Route, handlers: Iterator[Handler], message: Message, payload: bytes, results: list[Any]
+        self, plan: Plan, handlers: Iterator[Handler], message: Message, payload: bytes, results: list[Any]
     ) -> None:
         """The handler that was waited for is done."""
         self._waiting = False
@@ -312,7 +263,7 @@ class Inbox:
         pumping, self._pumping = self._pumping, True
         self._clock.stop()
         try:
-            self._run(route, handlers, message, payload, results)
+            self._run(plan, handlers, message, payload, results)
         finally:
             self._pumping = pumping
             self._clock.go_on()

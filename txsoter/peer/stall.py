@@ -55,9 +55,9 @@ class StallDetector:
                 self._deadlines.setdefault(message.command, now + seconds)
 
     @staticmethod
-    def observes(message: Message) -> bool:
-        """Whether :meth:`sent` needs to be told of such a message."""
-        return type(message) in _OBSERVED
+    def observes(kind: type[Message]) -> bool:
+        """Whether :meth:`sent` needs to be told of messages of that class."""
+        return kind in _OBSERVED
 
     @staticmethod
     def answers(command: str) -> bool:

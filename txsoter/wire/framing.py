@@ -40,6 +40,7 @@ HEADER_SIZE = 24
 _HEADER = struct.Struct("<I12sI4s")
 _read_header = _HEADER.unpack_from
 _LENGTH_AND_CHECKSUM = struct.Struct("<I4s")
+_read_length_and_checksum = _LENGTH_AND_CHECKSUM.unpack_from
 _MAGIC = struct.Struct("<I")
 
 
@@ -174,6 +175,7 @@ class FrameDecoder(Generic[R]):
     :param find: gives the route of a command's 12 bytes. Those of the 31 commands are asked for once,
         others each time.
     :ivar routes: the routes found so far, by magic and command: 16 bytes.
+    :ivar checksum: of the payload given last.
     """
 
     __slots__ = (
@@ -186,6 +188,7 @@ class FrameDecoder(Generic[R]):
         "_parts_size",
         "_skip",
         "_skips_header",
+        "checksum",
         "routes",
     )
 
@@ -193,6 +196,7 @@ class FrameDecoder(Generic[R]):
         self._magic = magic
         self._find = find
         self.routes: dict[bytes, R] = {}
+        self.checksum = b""
         self._buffer = b""
         self._offset = 0
         # a frame that is not whole yet: its parts, their size, and the size that is worth a look
@@ -250,7 +254,7 @@ class FrameDecoder(Generic[R]):
         need = HEADER_SIZE
         if have >= HEADER_SIZE:
             route = self.routes.get(buffer[offset : offset + 16])
-            length, expected = _LENGTH_AND_CHECKSUM.unpack_from(buffer, offset + 16)
+            length, expected = _read_length_and_checksum(buffer, offset + 16)
             if route is None:
                 route = self._route(buffer[offset : offset + 16], length)
             if length > route.limit:
@@ -261,6 +265,7 @@ class FrameDecoder(Generic[R]):
                 payload = buffer[offset + HEADER_SIZE : offset + need]
                 if sha256(sha256(payload).digest()).digest()[:4] != expected:
                     _check_payload(buffer[offset + 4 : offset + 16], payload, expected)
+                self.checksum = expected
                 return route, payload
         elif have and not self._skips_header:
             _check_magic(buffer[offset : offset + 4], self._magic)
@@ -280,7 +285,7 @@ class FrameDecoder(Generic[R]):
         if len(buffer) - offset < HEADER_SIZE:
             self._skips_header = True
             return
-        end = offset + HEADER_SIZE + _LENGTH_AND_CHECKSUM.unpack_from(buffer, offset + 16)[0]
+        end = offset + HEADER_SIZE + _read_length_and_checksum(buffer, offset + 16)[0]
         self._skip = max(0, end - len(buffer))
         self._offset = min(end, len(buffer))
 

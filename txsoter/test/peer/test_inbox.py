@@ -10,7 +10,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from txsoter.errors import MalformedMessage
-from txsoter.peer.inbox import HELD_MESSAGE, Handler, Inbox, Received, Route
+from txsoter.peer.inbox import HELD_MESSAGE, Inbox, Received
+from txsoter.peer.routes import Handler, Plan, Route
 from txsoter.peer.stats import Traffic
 from txsoter.peer.timers import RemoteClock
 from txsoter.test.peer.support import TrialCase
@@ -62,11 +63,18 @@ class FakeReader:
     def find_route(self, command: bytes) -> Route:
         known = message_class(command)
         limit = Unknown.max_size() if known is None else known.max_size()
-        return Route(command_text(command), known, limit, None, self.handlers, Traffic(), conclude=self.conclude)
+        conclude = None if self.conclude is None else lambda reader, results: self.concluded(results)
+        plan = Plan(command_text(command), known, handlers=self.handlers, conclude=conclude)
+        return Route(plan, limit, Traffic())
+
+    def concluded(self, results: list[Any]) -> None:
+        assert self.conclude is not None
+        self.conclude(results)
 
     def received(self, received: Received) -> bool:
-        self.turns.append(received.message)
-        self.payloads.append(received.payload)
+        _, message, payload, _, _ = received
+        self.turns.append(message)
+        self.payloads.append(payload)
         return not self.keep
 
     def looked_ahead(self, message: Message) -> None:
@@ -99,7 +107,8 @@ class InboxTestCase(TrialCase):
         """Let those handle pings, whose nonce they are given."""
 
         def handler_of(each: Callable[[int], Any]) -> Handler:
-            def handler(message: Message, payload: bytes) -> Any:
+            def handler(reader: object, message: Message, payload: bytes) -> Any:
+                assert reader is self.reader
                 assert isinstance(message, Ping)
                 return each(message.nonce)
 
@@ -149,7 +158,7 @@ class ChunkingTests(InboxTestCase):
         marked = bytes.fromhex("010000000001000000000000")
         frame = write_message(Unknown("tx", marked), MAGIC)
         seen: list[Encoding] = []
-        self.reader.handlers = (lambda message, payload: self.inbox.negotiated(60000, Encoding.WITNESS),)
+        self.reader.handlers = (lambda reader, message, payload: self.inbox.negotiated(60000, Encoding.WITNESS),)
         self.inbox.feed(pings(1) + write_message(Ping(2), MAGIC, 60000) + frame)
         self.assertEqual([type(each) for each in self.reader.turns], [Ping, Ping, Tx])
         self.assertEqual((self.inbox.pver, self.inbox.encoding, seen), (60000, Encoding.WITNESS, []))
