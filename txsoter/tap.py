@@ -216,6 +216,7 @@ class Options(BaseOptions):
                 proxy=self["proxy"],
                 strict=bool(self["strict"]),
                 listeners=having_nothing(),
+                log_connections=True,
                 log_messages=MessageLog(min(self["verbose"], MessageLog.DUMP)),
                 **{field: self[option] for option, (field, _) in _INTERVALS.items()},
             )

@@ -182,6 +182,9 @@ class PeerConfig:
     close_on_handler_error: bool = False
     """Close the connection when a listener fails, instead of only logging it."""
 
+    log_connections: bool = False
+    """Log a line when a connection is ready, and when it ends without a fault. Faults always are, and cost nothing else."""
+
     log_messages: MessageLog = attrs.field(default=MessageLog.OFF, validator=_is(MessageLog, "a MessageLog"))
     """How much of each message goes into the log, at debug level."""
 
@@ -196,6 +199,7 @@ class PeerConfig:
     semantic_version: SemanticVersion = attrs.field(init=False, repr=False, eq=False)
     proxy_host: str | None = attrs.field(init=False, repr=False, default=None)
     tick: float = attrs.field(init=False, repr=False)
+    first_look: float | None = attrs.field(init=False, repr=False)
     # what its peers do with each command, for all of them to share
     plans: dict[Any, Any] = attrs.field(init=False, repr=False, eq=False, factory=dict)
 
@@ -212,7 +216,11 @@ class PeerConfig:
             raise FieldError("PeerConfig.user_agent_comments", self.user_agent_comments, limit)
         object.__setattr__(self, "user_agent", agent)
         object.__setattr__(self, "semantic_version", parse_version(self.user_agent_version))
-        object.__setattr__(self, "tick", tick_for(self.ping_interval, self.idle_timeout, self.negotiate_timeout))
+        # a ping may take a tenth less than its interval
+        ping_interval = None if self.ping_interval is None else 0.9 * self.ping_interval
+        deadlines = [each for each in (ping_interval, self.idle_timeout, self.negotiate_timeout) if each is not None]
+        object.__setattr__(self, "tick", tick_for(*deadlines))
+        object.__setattr__(self, "first_look", min(deadlines, default=None))
         if self.hard_queue_limit < self.soft_queue_limit:
             limit = f"no less than soft_queue_limit, {self.soft_queue_limit}"
             raise FieldError("PeerConfig.hard_queue_limit", self.hard_queue_limit, limit)

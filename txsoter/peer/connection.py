@@ -140,8 +140,9 @@ class PeerConnection(PeerLifecycle):
         self._requests = Requests(clock)
         if IConsumer.providedBy(self.transport):
             self.transport.registerProducer(self._outbox, True)
-        self._ticker = ticker_of(clock, config.tick)
-        self._look_again()
+        if config.first_look is not None:
+            self._ticker = ticker_of(clock, config.tick)
+            self._ticker.watch(self, clock.seconds() + config.first_look)
         self._begin()
 
     def _stop_timers(self) -> None:
@@ -166,7 +167,7 @@ class PeerConnection(PeerLifecycle):
         if farewell is None or frame is None:
             # what only waited for the end of this turn, such as our verack, still goes out
             self._outbox.flush()
-            self._outbox.drop(Failure(error))
+            self._outbox.drop(error)
         else:
             self._put(frame, farewell)
 
@@ -184,7 +185,7 @@ class PeerConnection(PeerLifecycle):
         if self._connected_at is None:
             return
         self._inbox.close()
-        self._outbox.drop(Failure(error))
+        self._outbox.drop(error)
         self._requests.close(error.reason)
 
     # -- reading -------------------------------------------------------------------------------
@@ -387,16 +388,6 @@ class PeerConnection(PeerLifecycle):
         """When the first of the long deadlines is."""
         lefts = [left for left in (self._negotiate_left(), self._idle_left()) if left is not None]
         return self._clock.seconds() + min(lefts) if lefts else None
-
-    def _look_again(self) -> None:
-        """Let the ticker know that the first of the long deadlines is another one."""
-        if self._ticker is None:
-            return
-        when = self._next_look()
-        if when is None:
-            self._ticker.forget(self)
-        else:
-            self._ticker.watch(self, when)
 
     def _negotiate_left(self) -> float | None:
         timeout = self.config.negotiate_timeout

@@ -53,7 +53,6 @@ from txsoter.wire.message import command_bytes, command_text, message_class
 
 if TYPE_CHECKING:
     from txsoter.peer.config import PeerConfig
-    from txsoter.peer.protocol import SoterPeerProtocol
 
 # of the module, not of the class: events that are kept must not keep closed peers
 _log = Logger()
@@ -73,6 +72,9 @@ _PONG = struct.Struct("<I12sI4sQ")
 """The frame of a pong: magic, command, length, checksum, nonce."""
 
 PONG_COMMAND = command_bytes("pong")
+
+_ORDINARY = (CloseCause.DISCONNECT, CloseCause.REMOTE_CLOSED, CloseCause.CONNECTION_LOST)
+"""How connections end that have no fault."""
 
 UNANSWERED_PINGS = 60000
 """The last protocol version without ``pong``."""
@@ -241,14 +243,14 @@ class PeerConversation(PeerConnection):
         self.state = move(self.state, State.READY)
         self._was_ready = True
         self._start_pings()
-        self._look_again()
         early_blocks, self._early_blocks = self._early_blocks, []
         for vector in early_blocks:
             self._announce_block(vector)
         self._trickle_out()
         assert self._remote is not None
-        agent = sanitize(self._remote.user_agent)
-        _log.info("{peer}: ready, protocol version {pver}, {agent}", peer=str(self), pver=self._pver, agent=agent)
+        if self.config.log_connections:
+            agent = sanitize(self._remote.user_agent)
+            _log.info("{peer}: ready, protocol version {pver}, {agent}", peer=str(self), pver=self._pver, agent=agent)
         while self._ready_waiters:
             self._ready_waiters.pop(0).callback(self)
         # those who were told before may have hung up
@@ -528,7 +530,8 @@ class PeerConversation(PeerConnection):
             LIVE_NONCES.discard(self._nonce)
         self._trickle.clear()
         self._early_blocks.clear()
-        _log.info("{peer}: {reason}", peer=str(self), reason=reason)
+        if self.config.log_connections or reason.cause not in _ORDINARY:
+            _log.info("{peer}: {reason}", peer=str(self), reason=reason)
         factory = self.factory
         if factory is not None:
             self.factory = None

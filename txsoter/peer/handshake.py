@@ -52,13 +52,16 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 }
 """Every legal move: a connection only goes forward."""
 
+# members of an enum are slow to look up, their values are not
+_SUCCESSORS = {state.value: tuple(successors) for state, successors in TRANSITIONS.items()}
+
 
 def move(current: State, to: State) -> State:
     """The state after a move.
 
     :raises IllegalTransition: for a move that is not in :data:`TRANSITIONS`.
     """
-    if to not in TRANSITIONS[current]:
+    if to not in _SUCCESSORS[current.value]:
         raise IllegalTransition(f"a connection that is {current.value} cannot become {to.value}")
     return to
 

@@ -26,15 +26,8 @@ class Writer(Protocol):
         ...
 
 
-class _Entry:
-    """A frame that waits, and whom to tell."""
-
-    __slots__ = ("done", "frame", "message")
-
-    def __init__(self, frame: bytes, message: Message, done: Deferred[None] | None) -> None:
-        self.frame = frame
-        self.message = message
-        self.done = done
+_Entry = tuple[bytes, Message, "Deferred[None] | None"]
+"""A frame that waits, its message, and whom to tell."""
 
 
 def fail_quietly(deferred: Deferred[None], failure: Failure) -> None:
@@ -117,7 +110,7 @@ class Outbox:
                 self._write_at_once(frame, message, done)
                 return
             self.last_progress = self._now()
-        self._queue.append(_Entry(frame, message, done))
+        self._queue.append((frame, message, done))
         self.waiting += len(frame)
         if not self._corks or self.waiting >= PIECE:
             self.flush()
@@ -163,8 +156,7 @@ class Outbox:
     def _write_piece(self) -> None:
         """Write up to :data:`PIECE` bytes: several frames, or a part of one."""
         parts, room, offset, whole = [], PIECE, self._offset, 0
-        for entry in self._queue:
-            frame = entry.frame
+        for frame, _, _ in self._queue:
             part = frame[offset : offset + room] if offset or len(frame) > room else frame
             parts.append(part)
             room -= len(part)
@@ -175,15 +167,16 @@ class Outbox:
             offset = 0
             if not room:
                 break
-        done = self._queue[:whole]
+        gone = self._queue[:whole]
         del self._queue[:whole]
         self._offset = offset
         self.waiting -= PIECE - room
-        self._told += [entry.done for entry in done if entry.done is not None]
+        self._told += [done for _, _, done in gone if done is not None]
         self.last_progress = self.last_write = self._now()
         self._writer.write(b"".join(parts))
-        for entry in done:
-            self._handed(entry.message, len(entry.frame))
+        handed = self._handed
+        for frame, message, _ in gone:
+            handed(message, len(frame))
 
     def _tell(self) -> None:
         # one by one: what one of them sends may be enough for the transport
@@ -206,11 +199,11 @@ class Outbox:
     def stopProducing(self) -> None:
         """The transport is gone; the protocol is told of that by other means."""
 
-    def drop(self, failure: Failure) -> None:
+    def drop(self, error: Exception) -> None:
         """Forget what waits, and tell everybody why."""
-        untold = [*self._told, *(entry.done for entry in self._queue if entry.done is not None)]
+        untold = [*self._told, *(done for _, _, done in self._queue if done is not None)]
         self._told.clear()
         self._queue.clear()
         self.waiting = self._offset = 0
         for done in untold:
-            fail_quietly(done, failure)
+            fail_quietly(done, Failure(error))

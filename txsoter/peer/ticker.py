@@ -27,9 +27,9 @@ class Watcher(Protocol):
         ...
 
 
-def tick_for(*intervals: float | None) -> float:
+def tick_for(*intervals: float) -> float:
     """How long a tick is to be for these: a second, or less where a thirtieth of the shortest is."""
-    shortest = min((each for each in intervals if each is not None), default=30.0)
+    shortest = min(intervals, default=30.0)
     return 1.0 if shortest >= 30 else float(2.0 ** floor(log2(shortest / 30)))
 
 

@@ -1,4 +1,4 @@
-"""For tests of programs that use txsoter: peers connected in memory, and a remote that follows a script.
+"""For tests of programs that use txsoter: peers in memory, a remote that follows a script, a whole network.
 
 Nothing here opens a socket or waits: bytes move when :meth:`MemoryLink.pump` is called, time when the
 ``Clock`` is advanced::
@@ -8,20 +8,37 @@ Nothing here opens a socket or waits: bytes move when :meth:`MemoryLink.pump` is
     pair.pump()
     assert pair.server.stats().received["ping"].messages == 1
     pair.clock.advance(120)
+
+:class:`SimulatedNetwork` has any number of nodes, and all that goes wrong between them, from one seed.
 """
 
+from txsoter.testing.clock import Livelock, SimulatedClock
+from txsoter.testing.endpoints import SimulatedClientEndpoint, SimulatedPort, SimulatedServerEndpoint
+from txsoter.testing.links import SimulatedLink
 from txsoter.testing.memory import CLIENT, SERVER, MemoryLink, MemoryTransport
 from txsoter.testing.pairs import PeerPair, connected_pair, repeatable
 from txsoter.testing.scripts import ScriptedPair, ScriptedPeer, remote_version, scripted
+from txsoter.testing.simulation import Faults, SimulatedNetwork, SimulatedNode
+from txsoter.testing.transports import SimulatedTransport
 
 __all__ = [
     "CLIENT",
     "SERVER",
+    "Faults",
+    "Livelock",
     "MemoryLink",
     "MemoryTransport",
     "PeerPair",
     "ScriptedPair",
     "ScriptedPeer",
+    "SimulatedClientEndpoint",
+    "SimulatedClock",
+    "SimulatedLink",
+    "SimulatedNetwork",
+    "SimulatedNode",
+    "SimulatedPort",
+    "SimulatedServerEndpoint",
+    "SimulatedTransport",
     "connected_pair",
     "remote_version",
     "repeatable",

@@ -47,6 +47,7 @@ DEFAULTS: dict[str, object] = {
     "allow_self_connections": False,
     "strict": False,
     "close_on_handler_error": False,
+    "log_connections": False,
     "log_messages": MessageLog.OFF,
     "clock": None,
 }

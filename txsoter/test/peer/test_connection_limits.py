@@ -122,6 +122,8 @@ class IdleTests(PeerTestCase):
 
     def test_none_switches_it_off(self) -> None:
         pair = self.scripted(idle_timeout=None, ping_interval=None)
+        # the ticker looks once more after the handshake
+        pair.clock.advance(30)
         self.assertEqual(pair.clock.getDelayedCalls(), [])
         pair.advance(5000, 1000)
         self.assertIs(pair.peer.state, State.READY)
@@ -227,7 +229,7 @@ class SoftLimitTests(PeerTestCase):
 
     def test_reading_on_costs_no_timers(self) -> None:
         """Once it has begun there is nothing to wait for."""
-        pair = self.full(ping_interval=None, idle_timeout=None, write_timeout=None)
+        pair = self.full(ping_interval=None, idle_timeout=None, write_timeout=None, negotiate_timeout=None)
         self.assertEqual(len(pair.clock.getDelayedCalls()), 1)
         pair.clock.advance(5)
         self.assertTrue(pair.transport.reading)

@@ -203,7 +203,7 @@ class OrderTests(WholePeerTestCase):
 
     def test_its_beginning_and_its_end_are_one_log_line_each_the_remotes_words_sanitised(self) -> None:
         lines = self.log_lines(LogLevel.info)
-        pair = self.fresh()
+        pair = self.fresh(config(log_connections=True))
         pair.handshake(remote_version(user_agent=b"/<b>\x1b[31mevil:1.0.0/" + b"x" * 220))
         peer = "192.0.2.2:18555 (outbound)"
         shown = "/b[31mevil:1.0.0/" + "x" * 220
@@ -213,6 +213,18 @@ class OrderTests(WholePeerTestCase):
         pair.pump()
         ended = "closed by the remote: the remote closed the connection (tx) [reject 0x10:  go away]"
         self.assertEqual(lines[1:], [f"{peer}: {ended}"])
+
+    def test_by_default_only_faults_are_logged(self) -> None:
+        lines = self.log_lines(LogLevel.info)
+        for end in (lambda pair: pair.peer.disconnect(), lambda pair: pair.link.server.loseConnection()):
+            pair = self.scripted()
+            end(pair)
+            pair.pump()
+            self.assertEqual(lines, [])
+        pair = self.scripted()
+        pair.say(b"rubbish" * 4)
+        self.assertEqual(len(lines), 1)
+        self.assertIn("192.0.2.2:18555 (outbound): closed by us: a malformed message came", lines[0])
 
     def test_a_reject_is_the_reason_of_the_remotes_close_only_if_it_was_its_last_word(self) -> None:
         for last, code in ((Ping(1), None), (Reject(b"tx", 0x41, b"dust"), 0x41)):

@@ -139,7 +139,7 @@ class WriteTests(OutboxTestCase):
         self.outbox.put(b"more", Ping(2))
         self.writer.take()
         self.outbox.put(b"lost", Ping(3))
-        self.outbox.drop(Failure(LocalError()))
+        self.outbox.drop(LocalError())
         self.assertEqual(self.written, b"framemorelost")
 
 
@@ -252,7 +252,7 @@ class ReentrancyTests(OutboxTestCase):
         """As disconnect() does: what is not with the transport is not sent, and everybody is told."""
         self.outbox.pauseProducing()
         first = self.put(1, PIECE - 1)
-        first.addCallback(lambda _: self.outbox.drop(Failure(LocalError())))
+        first.addCallback(lambda _: self.outbox.drop(LocalError()))
         rest = [self.put(2, 2 * PIECE), self.put(3)]
         self.writer.take()
         self.assertEqual(self.written, b"\1" * (PIECE - 1) + b"\2")
@@ -261,7 +261,7 @@ class ReentrancyTests(OutboxTestCase):
         self.assertEqual((self.outbox.waiting, len(self.outbox)), (0, 0))
 
     def test_whoever_is_told_of_a_frame_may_drop_the_rest(self) -> None:
-        self.on_handed = lambda: self.outbox.drop(Failure(LocalError()))
+        self.on_handed = lambda: self.outbox.drop(LocalError())
         done = self.put(1)
         self.failureResultOf(done, LocalError)
         self.assertEqual((self.written, self.outbox.waiting), (b"\1" * 10, 0))
@@ -269,7 +269,7 @@ class ReentrancyTests(OutboxTestCase):
     def test_after_a_drop_in_the_middle_of_a_frame_the_next_begins_at_its_beginning(self) -> None:
         self.writer.room = 0
         lost = self.put(1, PIECE + 10)
-        self.outbox.drop(Failure(LocalError()))
+        self.outbox.drop(LocalError())
         self.failureResultOf(lost, LocalError)
         self.writer.writes.clear()
         self.writer.take()
@@ -300,18 +300,18 @@ class DropTests(OutboxTestCase):
         """Also what is with a transport that has not asked for more."""
         waiting = [self.put(number, size) for number, size in ((1, 10), (2, PIECE + 1), (3, 10))]
         error = LocalError("the end")
-        self.outbox.drop(Failure(error))
+        self.outbox.drop(error)
         for each in waiting:
             self.assertIs(self.failureResultOf(each, LocalError).value, error)
         self.assertEqual((self.outbox.waiting, len(self.outbox), self.fired), (0, 0, []))
-        self.outbox.drop(Failure(error))
+        self.outbox.drop(error)
         self.writer.take()
         self.assertEqual(self.written, b"\1" * 10)
 
     def test_nobody_asked_is_no_logged_error(self) -> None:
         for number in (1, 2):
             self.outbox.put(b"frame", Ping(number), Deferred())
-        self.outbox.drop(Failure(LocalError()))
+        self.outbox.drop(LocalError())
         gc.collect()
         self.assertEqual(self.flushLoggedErrors(), [])
 
@@ -320,7 +320,7 @@ class DropTests(OutboxTestCase):
         watched.addCallback(lambda _: None)
         self.outbox.put(b"frame", Ping(1), watched)
         del watched
-        self.outbox.drop(Failure(LocalError()))
+        self.outbox.drop(LocalError())
         gc.collect()
         self.assertEqual(len(self.flushLoggedErrors(LocalError)), 1)
 
@@ -333,7 +333,7 @@ class DropTests(OutboxTestCase):
         done = self.put(1)
         done.cancel()
         self.failureResultOf(done, CancelledError)
-        self.outbox.drop(Failure(LocalError()))
+        self.outbox.drop(LocalError())
         handled: list[Failure] = []
         other: Deferred[None] = Deferred()
         other.addErrback(lambda failure: handled.append(failure))

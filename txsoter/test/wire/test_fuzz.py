@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from itertools import pairwise
 from unittest import TestCase
 
 from hypothesis import HealthCheck, example, given, settings
@@ -11,7 +10,8 @@ from hypothesis import strategies as st
 
 from txsoter.errors import LocalError, MalformedMessage, NeedMoreData
 from txsoter.test import vectors
-from txsoter.test.wire import MAGIC, NEWEST, changed, command_limit, digest, frame
+from txsoter.test.wire import MAGIC, NEWEST, changed, command_limit, frame
+from txsoter.testing import strategies as soter
 from txsoter.wire import (
     Block,
     Encoding,
@@ -24,12 +24,9 @@ from txsoter.wire import (
     write_message,
 )
 
-COMMANDS = sorted(messages())
-PVERS = (208, 209, 31401, 31402, 60000, 60001, 60002, 70000, 70001, 70002, 70012, 70013)
+COMMANDS = set(messages())
 
-commands = st.sampled_from(COMMANDS)
-pvers = st.sampled_from(PVERS)
-encodings = st.sampled_from(Encoding)
+commands, pvers, encodings = soter.commands(), soter.protocol_versions(), soter.encodings()
 
 
 def deterministic(examples: int) -> settings:
@@ -94,8 +91,8 @@ class PayloadTests(TestCase):
     def test_mutated_vectors(self, data: st.DataObject) -> None:
         """Bytes changed, cut out, doubled and put in, behind a checksum that is right."""
         row = data.draw(st.sampled_from(vectors.valid()))
-        payload = mutated(data, row["raw"][24:])
-        pver = data.draw(st.sampled_from((row["pver"], *PVERS)))
+        payload = data.draw(soter.damaged(row["raw"][24:]))
+        pver = data.draw(st.just(row["pver"]) | pvers)
         self.check(row["cmd"], payload, pver, data.draw(encodings))
 
     @deterministic(500)
@@ -113,22 +110,9 @@ class PayloadTests(TestCase):
                 parsed.add(row["cmd"])
             if payload and not self.check(row["cmd"], payload[:-1], row["pver"], row["enc"]):
                 refused.add(row["cmd"])
-        self.assertEqual(parsed, set(COMMANDS))
+        self.assertEqual(parsed, COMMANDS)
         empty = {command for command, cls in messages().items() if cls.max_size() == 0}
-        self.assertEqual(refused, set(COMMANDS) - empty)
-
-
-def mutated(data: st.DataObject, payload: bytes) -> bytes:
-    """``payload`` with one to three damages."""
-    for _ in range(data.draw(st.integers(1, 3))):
-        at = data.draw(st.integers(0, len(payload)))
-        size = data.draw(st.integers(0, 9))
-        piece = data.draw(
-            st.sampled_from((b"", b"\xff" * 9, b"\xfd\xff\xff", b"\xfe\0\0\0\x80", b"\xfd\0\0", bytes(4), payload[at:]))
-            | st.binary(max_size=9)
-        )
-        payload = payload[:at] + piece + payload[at + size :]
-    return payload
+        self.assertEqual(refused, COMMANDS - empty)
 
 
 class Limit:
@@ -175,71 +159,41 @@ def going_on(chunks: list[bytes]) -> tuple[Events, int]:
     return found, bad
 
 
-def split(data: bytes, cuts: list[int]) -> list[bytes]:
-    """``data`` cut at each of ``cuts``, in thousandths of its length."""
-    places = [0, *sorted(len(data) * cut // 1000 for cut in cuts), len(data)]
-    return [data[start:end] for start, end in pairwise(places)]
-
-
-SMALL = [
-    frame(row["cmd"], row["raw"][24:]) for row in vectors.valid() if len(row["raw"]) < 300 and row["pver"] == NEWEST
-]
-
-pieces = st.one_of(
-    st.sampled_from(SMALL),
-    st.sampled_from(SMALL).map(lambda raw: raw[:-1] + bytes((raw[-1] ^ 1,))),
-    st.binary(max_size=40),
-    st.builds(frame, st.binary(min_size=12, max_size=12), st.binary(max_size=40)),
-    st.builds(
-        lambda length, payload: struct.pack("<I12sI", MAGIC, b"ping", length) + digest(payload)[:4] + payload,
-        st.integers(0, 1 << 32 - 1),
-        st.binary(max_size=40),
-    ),
-)
-streams = st.lists(pieces, max_size=6).map(b"".join)
-cuts = st.lists(st.integers(0, 1000), max_size=12)
-
-
 class StreamTests(TestCase):
     """The incremental decoder."""
 
-    @deterministic(800)
-    @given(stream=streams, cuts=cuts)
-    def test_any_stream_gives_frames_or_malformed(self, stream: bytes, cuts: list[int]) -> None:
-        """Nothing else is raised, also by a caller who goes on behind what is malformed."""
-        going_on(split(stream, cuts))
+    @deterministic(600)
+    @given(chunks=soter.streams(MAGIC).flatmap(soter.chunked))
+    def test_any_stream_split_anywhere_gives_the_same(self, chunks: list[bytes]) -> None:
+        """Frames or MalformedMessage, nothing else; also for a caller who goes on behind what is malformed."""
+        stream = b"".join(chunks)
+        self.assertEqual(until_malformed(chunks), until_malformed([stream]))
+        self.assertEqual(going_on(chunks), going_on([stream]))
 
-    @deterministic(800)
-    @given(stream=streams, cuts=cuts)
-    def test_split_anywhere_gives_the_same(self, stream: bytes, cuts: list[int]) -> None:
-        self.assertEqual(until_malformed(split(stream, cuts)), until_malformed([stream]))
-
-    @deterministic(500)
-    @given(
-        raws=st.lists(st.sampled_from(SMALL) | st.just(b"bad length") | st.just(b"bad checksum"), max_size=8), cuts=cuts
-    )
-    def test_malformed_frames_cost_no_others(self, raws: list[bytes], cuts: list[int]) -> None:
+    @deterministic(300)
+    @given(data=st.data())
+    def test_malformed_frames_cost_no_others(self, data: st.DataObject) -> None:
         """The frames around them come out, wherever the stream is cut."""
         bad = {
             b"bad length": struct.pack("<I12sI4s", MAGIC, b"ping", 700, b"sum!") + bytes(700),
             b"bad checksum": struct.pack("<I12sI4s", MAGIC, b"ping", 8, b"sum!") + bytes(8),
         }
-        stream = b"".join(bad.get(raw, raw) for raw in raws)
+        raws = data.draw(st.lists(soter.frames(MAGIC) | st.sampled_from(sorted(bad)), max_size=8))
+        chunks = data.draw(soter.chunked(b"".join(bad.get(raw, raw) for raw in raws)))
         expected = [(raw[4:16], raw[24:]) for raw in raws if raw not in bad]
-        found = going_on(split(stream, cuts))
-        self.assertEqual(found, (expected, len(raws) - len(expected)))
+        self.assertEqual(going_on(chunks), (expected, len(raws) - len(expected)))
 
-    @deterministic(500)
-    @given(stream=streams)
-    def test_agrees_with_read_message(self, stream: bytes) -> None:
-        """Frame by frame, until one is malformed or not whole."""
-        found, at = Events(), 0
+    @deterministic(300)
+    @given(chunks=soter.streams(MAGIC).flatmap(soter.chunked))
+    def test_agrees_with_read_message(self, chunks: list[bytes]) -> None:
+        """Frame by frame, in any chunking, until one is malformed or not whole."""
+        stream, found, at = b"".join(chunks), Events(), 0
         try:
             while True:
                 _, consumed = read_message(stream[at:], MAGIC)
                 found.append((stream[at + 4 : at + 16], stream[at + 24 : at + consumed]))
                 at += consumed
         except NeedMoreData:
-            self.assertEqual(until_malformed([stream]), (found, False))
+            self.assertEqual(until_malformed(chunks), (found, False))
         except MalformedMessage:
-            self.assertEqual(until_malformed([stream])[0][: len(found)], found)
+            self.assertEqual(until_malformed(chunks)[0][: len(found)], found)
