@@ -261,10 +261,12 @@ class Driver:
         peer = await connect(self._endpoint, self._config)
         ahead: deque[Deferred[None]] = deque()
         started = perf_counter()
-        for _ in range(count):
+        # rows as an application has them that never made objects of them
+        tuples = [[tuple(row) for row in message.vectors] for message in self._made[mode] if isinstance(message, Inv)]
+        for sent in range(count):
             message = next(messages)
             if mode == "inv-tuples":
-                message = Inv(list(cast(Inv, message).vectors))
+                message = Inv(cast("list[InventoryVector]", tuples[sent % len(tuples)]))
             ahead.append(peer.send(message, encoding))
             if len(ahead) >= _SEND_AHEAD:
                 await ahead.popleft()

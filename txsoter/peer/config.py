@@ -183,7 +183,7 @@ class PeerConfig:
     """Close the connection when a listener fails, instead of only logging it."""
 
     log_connections: bool = False
-    """Log a line when a connection is ready, and when it ends without a fault. Faults always are, and cost nothing else."""
+    """Log a line when a connection is ready, and when it ends without a fault. An end by a fault is always logged."""
 
     log_messages: MessageLog = attrs.field(default=MessageLog.OFF, validator=_is(MessageLog, "a MessageLog"))
     """How much of each message goes into the log, at debug level."""

@@ -28,7 +28,7 @@ from txsoter.peer.inbox import Received
 from txsoter.peer.inventory import KnownInventory, TrickleQueue
 from txsoter.peer.keepalive import PingTracker
 from txsoter.peer.listeners import listener_name
-from txsoter.peer.logs import MAX_REASON, sanitize
+from txsoter.peer.logs import MAX_REASON, let_go, sanitize
 from txsoter.peer.routes import Builtin, Handler, Plan, Route
 from txsoter.peer.stall import StallDetector
 from txsoter.peer.stats import UNKNOWN_COMMANDS, Traffic
@@ -173,7 +173,9 @@ class PeerConversation(PeerConnection):
         try:
             height = 0 if config.newest_block is None else config.newest_block()
         except Exception:
-            _log.failure("{peer}: newest_block failed", peer=str(self))
+            failure = Failure()
+            _log.failure("{peer}: newest_block failed", failure, peer=str(self))
+            let_go(failure)
             self._end(CloseCause.LOCAL_FAILURE, "newest_block failed")
             return False
         nonce = config.random.getrandbits(64)
@@ -421,6 +423,7 @@ class PeerConversation(PeerConnection):
         self._handler_errors += 1
         command = sanitize(command, 12)
         _log.failure("{peer}: the handler of {command} failed", failure, peer=str(self), command=command)
+        let_go(failure)
         if self.config.close_on_handler_error:
             self._end(CloseCause.HANDLER_FAILED, failure.getErrorMessage(), command=command)
 
@@ -517,6 +520,7 @@ class PeerConversation(PeerConnection):
 
     def _timer_failed(self, failure: Failure) -> None:
         _log.failure("{peer}: a timer failed", failure, peer=str(self))
+        let_go(failure)
         self._end(CloseCause.LOCAL_FAILURE, f"a timer failed: {failure.getErrorMessage()}")
 
     def _stop_timers(self) -> None:

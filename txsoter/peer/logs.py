@@ -6,9 +6,11 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from twisted.python.failure import Failure
+
 from txsoter import wire
 
-__all__ = ["MAX_REASON", "MessageLog", "command_name", "hex_dump", "sanitize", "summary"]
+__all__ = ["MAX_REASON", "MessageLog", "command_name", "hex_dump", "let_go", "sanitize", "summary"]
 
 MAX_REASON = 250
 """The most characters of a reject's reason in a log line (PEER.md, "Sanitising")."""
@@ -118,3 +120,19 @@ def hex_dump(data: bytes) -> str:
     if len(data) > MAX_DUMP:
         lines.append(f"... {len(data) - MAX_DUMP} bytes more")
     return "\n".join(lines)
+
+
+def let_go(failure: Failure) -> None:
+    """Make a failure that has been logged forget the frames it has passed through.
+
+    They hold the peer and the message, and events are kept: by Twisted itself the last 65,536 until logging begins.
+    """
+    failure.cleanFailure()
+    errors: list[BaseException | None] = [failure.value]
+    seen: set[int] = set()
+    while errors:
+        error = errors.pop()
+        if error is not None and id(error) not in seen:
+            seen.add(id(error))
+            error.__traceback__ = None
+            errors += (error.__cause__, error.__context__)

@@ -154,26 +154,30 @@ class Outbox:
             self.flushing = False
 
     def _write_piece(self) -> None:
-        """Write up to :data:`PIECE` bytes: several frames, or a part of one."""
-        parts, room, offset, whole = [], PIECE, self._offset, 0
-        for frame, _, _ in self._queue:
-            part = frame[offset : offset + room] if offset or len(frame) > room else frame
-            parts.append(part)
-            room -= len(part)
-            offset += len(part)
-            if offset < len(frame):
-                break
-            whole += 1
-            offset = 0
-            if not room:
-                break
+        """Write up to :data:`PIECE` bytes: as many whole frames as fit, or a part of one that does not."""
+        first, _, _ = self._queue[0]
+        if self._offset or len(first) > PIECE:
+            piece = first[self._offset : self._offset + PIECE]
+            self._offset += len(piece)
+            whole = self._offset == len(first)
+        else:
+            parts, room = [], PIECE
+            for frame, _, _ in self._queue:
+                room -= len(frame)
+                if room < 0:
+                    break
+                parts.append(frame)
+            piece = b"".join(parts) if len(parts) > 1 else first
+            whole = len(parts)
         gone = self._queue[:whole]
-        del self._queue[:whole]
-        self._offset = offset
-        self.waiting -= PIECE - room
+        if gone:
+            del self._queue[:whole]
+            self._offset = 0
+        self.waiting -= len(piece)
+        # before it is written: the transport may close in the middle of that
         self._told += [done for _, _, done in gone if done is not None]
         self.last_progress = self.last_write = self._now()
-        self._writer.write(b"".join(parts))
+        self._writer.write(piece)
         handed = self._handed
         for frame, message, _ in gone:
             handed(message, len(frame))

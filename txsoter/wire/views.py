@@ -72,8 +72,8 @@ class RowLayout(Generic[R]):
             (position, int(codec.code[:-1])) for position, (_, codec) in enumerate(columns) if codec.code.endswith("s")
         ]
 
-    def pack(self, rows: Sequence[R]) -> bytes:
-        """The bytes of all ``rows``, one behind the other.
+    def pack(self, rows: Sequence[R], start: bytes = b"") -> bytes:
+        """The bytes of all ``rows``, one behind the other, and all behind ``start``.
 
         :raises FieldError: for a value that does not fit, its path beginning with the row's index.
         """
@@ -91,7 +91,7 @@ class RowLayout(Generic[R]):
                 fits = fits and [*map(len, values[position::width])].count(size) == count
             if not fits:
                 raise self._explain(rows)
-            parts, offset = [], 0
+            parts, offset = [start], 0
             for chunk, pack in self._packers:
                 while count >= chunk:
                     end = offset + chunk * width
@@ -252,7 +252,7 @@ class Rows(Generic[R]):
         layout = self._layout_at(pver)
         if isinstance(value, RowView) and value.layout is layout:
             return value.behind(count)
-        return count + layout.pack(value)
+        return layout.pack(value, count)
 
 
 def read_rows(layout: RowLayout[R], data: bytes, offset: int, count: int) -> tuple[RowView[R], int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from txsoter import CloseCause, Listeners, SoterPeerProtocol
@@ -12,10 +13,13 @@ from txsoter.peer.handshake import State
 from txsoter.test.peer.cases import WholePeerTestCase, as_block, as_tx, blocks, config, hash_of
 from txsoter.testing import CLIENT, SERVER, MemoryLink, ScriptedPair, ScriptedPeer, remote_version
 from txsoter.wire import (
+    FeeFilter,
     FilterAdd,
     FilterClear,
     FilterLoad,
     GetBlocks,
+    GetHeaders,
+    Headers,
     Inv,
     InventoryType,
     InventoryVector,
@@ -183,6 +187,28 @@ class KeepAliveTests(WholePeerTestCase):
         while not pair.hear():
             pair.clock.advance(0.125)
         return pair.clock.seconds()
+
+    def test_all_peers_of_a_clock_share_one_timer(self) -> None:
+        clock = Clock()
+        pairs = [self.scripted(config(), clock=clock) for _ in range(20)]
+        self.assertEqual(len(clock.getDelayedCalls()), 1)
+        clock.pump([1.0] * 120)
+        self.assertEqual([[each.command for each in pair.hear()] for pair in pairs], [["ping"]] * 20)
+        for pair in pairs:
+            pair.peer.disconnect()
+            pair.pump()
+
+    def test_pings_that_were_read_ahead_are_answered_with_their_own_checksums(self) -> None:
+        """A pong is written from what came with its ping, which is not what came last."""
+        asked: list[Deferred[Headers]] = []
+
+        def on_inv(peer: SoterPeerProtocol, inv: Inv) -> Deferred[Headers]:
+            asked.append(peer.request(GetHeaders(), Headers))
+            return asked[-1]
+
+        pair = self.scripted(config(listeners=Listeners(on_inv=on_inv)))
+        pair.say(Inv(), Ping(1), Ping(2), FeeFilter(5), Headers(), Ping(3))
+        self.assertEqual([each for each in pair.hear() if isinstance(each, Pong)], [Pong(1), Pong(2), Pong(3)])
 
     def test_a_ping_every_2_minutes_with_a_jitter_of_up_to_a_tenth(self) -> None:
         times = [self.first_ping(seed) for seed in range(36)]
