@@ -45,8 +45,9 @@ _SEND_AHEAD = 16
 
 
 def peer_config(**changes: Any) -> PeerConfig:
-    """Defaults, but for what must be said."""
-    return PeerConfig(network=SIMNET, user_agent_name="benchmark", services=inputs.SERVICES, **changes)
+    """Defaults, but for what must be said, and how many may come from the one address that there is."""
+    counts: dict[str, Any] = {"max_connections": None, "max_connections_per_address": None}
+    return PeerConfig(network=SIMNET, user_agent_name="benchmark", services=inputs.SERVICES, **{**counts, **changes})
 
 
 def log_warnings() -> None:

@@ -232,6 +232,7 @@ class CloseCause(enum.Enum):
     IDLE = "no message came for too long"
     STALLED = "an answer did not come"
     WRITE_TIMEOUT = "the remote took no data for too long"
+    OVER_BUDGET = "all connections together held too much memory, and this one the most"
     HANDLER_FAILED = "a handler failed, and close_on_handler_error is set"
     LOCAL_FAILURE = "something of our own failed"
 

@@ -14,6 +14,7 @@ import attrs
 from txsoter.errors import FieldError
 from txsoter.networks import MAINNET, Network
 from txsoter.peer.agents import SemanticVersion, parse_version, user_agent
+from txsoter.peer.limits import MemoryBudget
 from txsoter.peer.listeners import Listeners
 from txsoter.peer.logs import MessageLog
 from txsoter.peer.ticker import tick_for
@@ -30,10 +31,24 @@ def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -
         raise FieldError(f"PeerConfig.{attribute.name}", value, "a number of seconds above 0, or None to switch it off")
 
 
+def _rate(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not (isinstance(value, (int, float)) and 0 < value < math.inf):
+        raise FieldError(f"PeerConfig.{attribute.name}", value, "a number above 0, or None for no limit")
+
+
 def _whole(least: int, most: int) -> Callable[[object, attrs.Attribute[Any], object], None]:
     def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
         if not isinstance(value, int) or not least <= value <= most:
             raise FieldError(f"PeerConfig.{attribute.name}", value, f"a whole number from {least} to {most}")
+
+    return check
+
+
+def _whole_or_none(least: int) -> Callable[[object, attrs.Attribute[Any], object], None]:
+    def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if value is not None and not (isinstance(value, int) and least <= value):
+            limit = f"a whole number from {least}, or None for any number"
+            raise FieldError(f"PeerConfig.{attribute.name}", value, limit)
 
     return check
 
@@ -173,6 +188,22 @@ class PeerConfig:
     max_trickle_queue: int = attrs.field(default=50_000, validator=_whole(1, _HUGE))
     """How many vectors may wait to be announced; the oldest go."""
 
+    max_connections: int | None = attrs.field(default=125, validator=_whole_or_none(0))
+    """How many remotes a :class:`~txsoter.SoterServerFactory` lets dial us at a time; None for any number."""
+
+    max_connections_per_address: int | None = attrs.field(default=8, validator=_whole_or_none(0))
+    """How many of them from one IPv4 address or one IPv6 network of 64 bits; None for any number."""
+
+    max_messages_per_second: float | None = attrs.field(default=None, validator=_rate)
+    """Messages a second past which we read a remote no faster; None for any number."""
+
+    max_bytes_per_second: float | None = attrs.field(default=None, validator=_rate)
+    """Bytes a second past which we read a remote no faster; None for any number."""
+
+    memory_budget: int | None = attrs.field(default=512 * 1024 * 1024, validator=_whole_or_none(1))
+    """Bytes that all connections of this config may hold together, read but not handled or not sent yet; the one that
+    holds the most is closed past it. None for any number."""
+
     allow_self_connections: bool = False
     """Let a process talk to itself: for tests and demos."""
 
@@ -202,6 +233,7 @@ class PeerConfig:
     first_look: float | None = attrs.field(init=False, repr=False)
     # what its peers do with each command, for all of them to share
     plans: dict[Any, Any] = attrs.field(init=False, repr=False, eq=False, factory=dict)
+    memory: MemoryBudget = attrs.field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         try:
@@ -221,6 +253,7 @@ class PeerConfig:
         deadlines = [each for each in (ping_interval, self.idle_timeout, self.negotiate_timeout) if each is not None]
         object.__setattr__(self, "tick", tick_for(*deadlines))
         object.__setattr__(self, "first_look", min(deadlines, default=None))
+        object.__setattr__(self, "memory", MemoryBudget(self.memory_budget))
         if self.hard_queue_limit < self.soft_queue_limit:
             limit = f"no less than soft_queue_limit, {self.soft_queue_limit}"
             raise FieldError("PeerConfig.hard_queue_limit", self.hard_queue_limit, limit)

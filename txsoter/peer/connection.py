@@ -25,6 +25,7 @@ from txsoter.errors import (
 from txsoter.peer.handshake import State
 from txsoter.peer.inbox import Inbox, Received
 from txsoter.peer.lifecycle import PeerLifecycle
+from txsoter.peer.limits import GRAIN, RateLimit
 from txsoter.peer.logs import MAX_DUMP, MessageLog, command_name, hex_dump, sanitize, summary
 from txsoter.peer.outbox import Outbox, fail_quietly
 from txsoter.peer.requests import Requests
@@ -51,6 +52,8 @@ class PeerConnection(PeerLifecycle):
     """A connection that carries messages. Applications use :class:`~txsoter.SoterPeerProtocol`."""
 
     __slots__ = (
+        "_accounted",
+        "_accounted_waiting",
         "_bytes_received",
         "_flows",
         "_heard",
@@ -64,6 +67,8 @@ class PeerConnection(PeerLifecycle):
         "_observes_writes",
         "_outbox",
         "_pver",
+        "_rate_deadline",
+        "_rate_limit",
         "_read_on_deadline",
         "_received",
         "_remote_clock",
@@ -98,6 +103,11 @@ class PeerConnection(PeerLifecycle):
         self._ticker: Ticker | None = None
         self._write_deadline: Deadline | None = None
         self._read_on_deadline: Deadline | None = None
+        self._rate_limit: RateLimit | None = None
+        self._rate_deadline: Deadline | None = None
+        # what the budget was told last that we hold, and how much of that waited to be sent
+        self._accounted = 0
+        self._accounted_waiting = 0
 
     # -- a subclass's part ---------------------------------------------------------------------
 
@@ -138,6 +148,9 @@ class PeerConnection(PeerLifecycle):
         self._outbox = Outbox(self.transport, clock.seconds, self._handed, self._outbox_changed)
         self._inbox = Inbox(self, config.network.magic, self._pver, self._remote_clock, config.lookahead_limit)
         self._requests = Requests(clock)
+        if config.max_messages_per_second is not None or config.max_bytes_per_second is not None:
+            messages, size = config.max_messages_per_second, config.max_bytes_per_second
+            self._rate_limit = RateLimit(messages, size, clock.seconds())
         if IConsumer.providedBy(self.transport):
             self.transport.registerProducer(self._outbox, True)
         if config.first_look is not None:
@@ -148,7 +161,7 @@ class PeerConnection(PeerLifecycle):
     def _stop_timers(self) -> None:
         if self._ticker is not None:
             self._ticker.forget(self)
-        for deadline in (self._write_deadline, self._read_on_deadline):
+        for deadline in (self._write_deadline, self._read_on_deadline, self._rate_deadline):
             if deadline is not None:
                 deadline.disarm()
 
@@ -170,6 +183,7 @@ class PeerConnection(PeerLifecycle):
             self._outbox.drop(error)
         else:
             self._put(frame, farewell)
+        self._account()
 
     def _unsent(self) -> int:
         return len(self._outbox)
@@ -187,6 +201,7 @@ class PeerConnection(PeerLifecycle):
         self._inbox.close()
         self._outbox.drop(error)
         self._requests.close(error.reason)
+        self._account()
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -213,6 +228,8 @@ class PeerConnection(PeerLifecycle):
 
         Unless none of it has been taken for a while: then the remote may be waiting for us to read.
         """
+        if self._rate_limit is not None and self._rate_left() > ROUNDING:
+            return False
         if self._outbox.waiting <= self.config.soft_queue_limit:
             return True
         left = self._read_on_left()
@@ -225,17 +242,19 @@ class PeerConnection(PeerLifecycle):
         been taken for a while, its messages are read.
         """
         # no request is sent before the handshake lets it go, nor is it known until then how messages are to be read
-        if self._held is not None:
+        if self._held is not None or (self._rate_limit is not None and self._rate_left() > ROUNDING):
             return False
         if len(self._requests):
             return True
         left = self._read_on_left()
         return left is not None and left <= 0
 
-    def looked_ahead(self, message: Message) -> None:
+    def has_read(self, received: Received) -> None:
         """A message has come: it may answer a request, if that has been sent."""
+        if self._rate_limit is not None:
+            self._rate_limit.spend(HEADER_SIZE + len(received[2]), self._clock.seconds())
         if self._held is None and len(self._requests):
-            self._requests.received(message)
+            self._requests.received(received[1])
 
     def reading_changed(self) -> None:
         """Pause or resume reading on the transport, as there is reason to."""
@@ -264,6 +283,26 @@ class PeerConnection(PeerLifecycle):
         left = self._read_on_left()
         if left is not None and left > 0:
             self._read_on_deadline = self._armed(self._read_on_deadline, self._read_on_left, self._inbox.pump)
+        if self._rate_limit is not None and self._rate_left() > ROUNDING:
+            self._rate_deadline = self._armed(self._rate_deadline, self._rate_left, self._inbox.pump)
+        self._account()
+
+    def _account(self) -> None:
+        """Tell the budget what we hold, if that has changed by more than a little."""
+        if self._connected_at is None:
+            # nothing a remote could have made us hold
+            return
+        waiting = self._outbox.waiting
+        held = self._inbox.held + waiting + self._held_bytes
+        change = held - self._accounted
+        if change >= GRAIN or -change >= GRAIN or (change and not held):
+            self._accounted = held
+            self._accounted_waiting = waiting
+            self.config.memory.account(self, held)
+
+    def held_too_much(self, held: int, total: int) -> None:
+        """What the budget calls when we hold the most: let go of it."""
+        self._end(CloseCause.OVER_BUDGET, f"{held} bytes of {total}")
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -311,13 +350,17 @@ class PeerConnection(PeerLifecycle):
         elif self._held is not None:
             self._held.append((message, encoding, done))
             self._held_bytes += len(frame)
+            self._account()
 
     def _put(self, frame: bytes, message: Message, done: Deferred[None] | None = None) -> None:
         if self._logs_messages:
             self._log_message("Sending", "to", message, frame[HEADER_SIZE:])
-        self._outbox.put(frame, message, done)
-        if self._outbox.waiting > self.config.soft_queue_limit:
+        outbox = self._outbox
+        outbox.put(frame, message, done)
+        if outbox.waiting > self.config.soft_queue_limit:
             self.reading_changed()
+        elif outbox.waiting - self._accounted_waiting >= GRAIN:
+            self._account()
 
     def _release_held(self) -> None:
         """The handshake is over for our side: what was held may go, encoded for what was negotiated."""
@@ -418,6 +461,10 @@ class PeerConnection(PeerLifecycle):
         if timeout is None or not outbox.paused:
             return None
         return outbox.last_progress + timeout + outbox.waiting / WRITE_RATE - self._clock.seconds()
+
+    def _rate_left(self) -> float:
+        """Seconds until the remote may say more; not above 0 when it may now."""
+        return 0.0 if self._rate_limit is None else self._rate_limit.left(self._clock.seconds())
 
     def _read_on_left(self) -> float | None:
         timeout, outbox = self.config.read_on_after, self._outbox

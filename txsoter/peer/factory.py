@@ -7,14 +7,18 @@ from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IAddress, IListeningPort, IStreamClientEndpoint, IStreamServerEndpoint
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import Logger
 
 from txsoter.errors import CloseReason
+from txsoter.peer.addressing import host_and_port
 from txsoter.peer.config import PeerConfig
+from txsoter.peer.limits import Admission, address_group
 from txsoter.peer.protocol import SoterPeerProtocol
 
 __all__ = ["SoterClientFactory", "SoterServerFactory", "connect", "listen"]
 
+_log = Logger()
 
 MakesPeer = Callable[[PeerConfig, bool], SoterPeerProtocol]
 """Given a config and whether the remote dialled us: SoterPeerProtocol, a subclass, or a function."""
@@ -61,9 +65,55 @@ class SoterClientFactory(SoterFactory):
 
 
 class SoterServerFactory(SoterFactory):
-    """Makes the peers that dial us. Listen for them by ``on_ready`` and ``on_closed``."""
+    """Makes the peers that dial us, as many as the config lets in. Listen for them by ``on_ready`` and ``on_closed``.
+
+    :ivar refused: how many connections were refused, because there were enough.
+    """
 
     inbound = True
+
+    def __init__(self, config: PeerConfig, protocol: MakesPeer = SoterPeerProtocol) -> None:
+        super().__init__(config, protocol)
+        self.refused = 0
+        self._admission = Admission(config.max_connections, config.max_connections_per_address)
+        self._groups: dict[SoterPeerProtocol, str | None] = {}
+
+    def buildProtocol(self, addr: IAddress | None) -> SoterPeerProtocol:
+        """A peer for a connection that is about to begin; one that ends it at once when there are enough."""
+        group = address_group(host_and_port(addr)[0])
+        refusal = self._admission.refusal(group)
+        if refusal is not None:
+            self.refused += 1
+            # a stranger who dials and dials must not fill the log
+            if self.refused & (self.refused - 1) == 0:
+                _log.warn(
+                    "{address} refused: {refusal}; {refused} in all",
+                    address=str(addr),
+                    refusal=refusal,
+                    refused=self.refused,
+                )
+            # any, for what wraps a factory, such as TLS, does not know None
+            refused: Any = Refused()
+            return cast(SoterPeerProtocol, refused)
+        peer = super().buildProtocol(addr)
+        self._admission.enter(group)
+        self._groups[peer] = group
+        return peer
+
+    def forget(self, peer: Any) -> None:
+        """A peer has ended."""
+        super().forget(peer)
+        if peer in self._groups:
+            self._admission.leave(self._groups.pop(peer))
+
+
+class Refused(Protocol):
+    """A connection that is not let in. It says nothing, and leaves nothing behind in the kernel either."""
+
+    def connectionMade(self) -> None:
+        """End it."""
+        transport: Any = self.transport
+        getattr(transport, "abortConnection", transport.loseConnection)()
 
 
 def connect(endpoint: IStreamClientEndpoint, config: PeerConfig) -> Deferred[SoterPeerProtocol]:

@@ -45,8 +45,8 @@ class Reader(Protocol):
         """A message's turn has come; False keeps it from its handlers."""
         ...
 
-    def looked_ahead(self, message: Message) -> None:
-        """A message has come whose turn has not."""
+    def has_read(self, received: Received) -> None:
+        """A message has come, whether or not its turn has."""
         ...
 
     def malformed(self, error: MalformedMessage) -> bool:
@@ -79,6 +79,7 @@ class Inbox:
         "_clock",
         "_closed",
         "_decoder",
+        "_in_hand",
         "_lookahead_limit",
         "_pumping",
         "_reader",
@@ -95,6 +96,8 @@ class Inbox:
         # made when it is needed, which for most connections is never
         self._ahead: deque[Received | MalformedMessage] | None = None
         self._ahead_bytes = 0
+        # bytes of the message whose handler is waited for
+        self._in_hand = 0
         # a malformed header was met while looking ahead: nothing more can be read before its turn
         self._blocked = False
         self._waiting = False
@@ -121,7 +124,7 @@ class Inbox:
         self._decoder.clear()
         self._decoder.routes.clear()
         self._ahead = None
-        self._ahead_bytes = 0
+        self._ahead_bytes = self._in_hand = 0
 
     @property
     def is_waiting(self) -> bool:
@@ -141,6 +144,12 @@ class Inbox:
     def buffered(self) -> int:
         """Bytes that were read and whose turn has not come."""
         return self._decoder.buffered + self._ahead_bytes
+
+    @property
+    def held(self) -> int:
+        """Bytes that are kept: what is buffered, and the message whose handler is waited for."""
+        held = 0 if self._ahead is None else HELD_MESSAGE * len(self._ahead)
+        return held + self._decoder.buffered + self._ahead_bytes + self._in_hand
 
     def pump(self) -> None:
         """Give messages their turns until none is whole, one has to be waited for, or there is reason to pause."""
@@ -191,7 +200,7 @@ class Inbox:
             if item is None:
                 return False
             if isinstance(item, tuple):
-                self._reader.looked_ahead(item[1])
+                self._reader.has_read(item)
         if isinstance(item, MalformedMessage):
             self._blocked = False
             if self._reader.malformed(item) and item.in_header:
@@ -216,7 +225,7 @@ class Inbox:
         self._ahead.append(item)
         if isinstance(item, tuple):
             self._ahead_bytes += HEADER_SIZE + len(item[2])
-            self._reader.looked_ahead(item[1])
+            self._reader.has_read(item)
         else:
             self._blocked = True
         return True
@@ -245,6 +254,7 @@ class Inbox:
             result.addCallback(results.append)
             if len(results) == before:
                 self._waiting = True
+                self._in_hand = len(payload)
                 self._clock.stop()
                 result.addCallback(lambda _: self._resume(plan, handlers, message, payload, results))
                 return
@@ -256,6 +266,7 @@ class Inbox:
     ) -> None:
         """The handler that was waited for is done."""
         self._waiting = False
+        self._in_hand = 0
         self._clock.go_on()
         if self._closed:
             return

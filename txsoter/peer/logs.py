@@ -127,7 +127,9 @@ def let_go(failure: Failure) -> None:
 
     They hold the peer and the message, and events are kept: by Twisted itself the last 65,536 until logging begins.
     """
-    failure.cleanFailure()
+    # from these it is printed, whenever that may be
+    _ = failure.frames
+    failure.tb = None
     errors: list[BaseException | None] = [failure.value]
     seen: set[int] = set()
     while errors:

@@ -159,7 +159,7 @@ class Outbox:
         if self._offset or len(first) > PIECE:
             piece = first[self._offset : self._offset + PIECE]
             self._offset += len(piece)
-            whole = self._offset == len(first)
+            whole = 1 if self._offset == len(first) else 0
         else:
             parts, room = [], PIECE
             for frame, _, _ in self._queue:

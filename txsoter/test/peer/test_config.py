@@ -48,6 +48,11 @@ DEFAULTS: dict[str, object] = {
     "strict": False,
     "close_on_handler_error": False,
     "log_connections": False,
+    "max_connections": 125,
+    "max_connections_per_address": 8,
+    "max_messages_per_second": None,
+    "max_bytes_per_second": None,
+    "memory_budget": 512 * 1024 * 1024,
     "log_messages": MessageLog.OFF,
     "clock": None,
 }

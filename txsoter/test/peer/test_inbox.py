@@ -77,9 +77,9 @@ class FakeReader:
         self.payloads.append(payload)
         return not self.keep
 
-    def looked_ahead(self, message: Message) -> None:
-        self.ahead.append(message)
-        self.on_ahead(message)
+    def has_read(self, received: Received) -> None:
+        self.ahead.append(received[1])
+        self.on_ahead(received[1])
 
     def malformed(self, error: MalformedMessage) -> bool:
         self.errors.append(error)
