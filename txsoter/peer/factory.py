@@ -67,22 +67,29 @@ class SoterClientFactory(SoterFactory):
 class SoterServerFactory(SoterFactory):
     """Makes the peers that dial us, as many as the config lets in. Listen for them by ``on_ready`` and ``on_closed``.
 
-    :ivar refused: how many connections were refused, because there were enough.
+    :param may_enter: says of an address why it may not come in, or None when it may.
+    :ivar refused: how many connections were refused, because there were enough or by ``may_enter``.
     """
 
     inbound = True
 
-    def __init__(self, config: PeerConfig, protocol: MakesPeer = SoterPeerProtocol) -> None:
+    def __init__(
+        self,
+        config: PeerConfig,
+        protocol: MakesPeer = SoterPeerProtocol,
+        may_enter: Callable[[IAddress | None], str | None] | None = None,
+    ) -> None:
         super().__init__(config, protocol)
         self.refused = 0
+        self._may_enter = may_enter
         self._admission = Admission(config.max_connections, config.max_connections_per_address)
         self._groups: dict[SoterPeerProtocol, str | None] = {}
 
     def buildProtocol(self, addr: IAddress | None) -> SoterPeerProtocol:
         """A peer for a connection that is about to begin; one that ends it at once when there are enough."""
         group = address_group(host_and_port(addr)[0])
-        refusal = self._admission.refusal(group)
-        if refusal is not None:
+        refusal = self._admission.refusal(group) or (self._may_enter and self._may_enter(addr))
+        if refusal:
             self.refused += 1
             # a stranger who dials and dials must not fill the log
             if self.refused & (self.refused - 1) == 0:

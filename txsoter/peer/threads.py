@@ -7,6 +7,10 @@ from threading import get_ident
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.python.failure import Failure
+
+from txsoter.errors import ConnectionClosed, RequestFailed
+from txsoter.peer.outbox import fail_quietly
 
 __all__ = ["CrossingDeferred", "cross"]
 
@@ -84,10 +88,17 @@ def cross(
 
     result: CrossingDeferred[Any] = CrossingDeferred(call_from_thread, reactor_thread, give_up)
 
+    def failed(failure: Failure) -> None:
+        if failure.check(ConnectionClosed) is None or failure.check(RequestFailed) is not None:
+            result.errback(failure)
+        else:
+            # as in the reactor's thread: the end of a connection is no fault of those who do not look at what they sent
+            fail_quietly(result, failure)
+
     def call() -> None:
         if not result.called:
             called.append(maybeDeferred(function, *args, **kwargs))
-            called[0].addCallbacks(result.callback, result.errback)
+            called[0].addCallbacks(result.callback, failed)
 
     call_from_thread(call)
     return result

@@ -168,6 +168,16 @@ class FactoryTests(WholePeerTestCase):
             self.dial(factory, at("192.0.2.1"))
         self.assertEqual((factory.refused, len(lines)), (1001, 10))
 
+    def test_the_application_may_refuse_too(self) -> None:
+        unwanted = at("192.0.2.1")
+        factory = SoterServerFactory(
+            config(clock=Clock()), may_enter=lambda address: "not you" if address == unwanted else None
+        )
+        self.assertIsInstance(self.dial(factory, unwanted)[0], Refused)
+        peer, _, link = self.dial(factory, at("192.0.2.2"))
+        self.assertIs(peer.state, State.NEGOTIATING)
+        link.reset()
+
     def test_a_place_that_is_left_can_be_taken(self) -> None:
         factory = self.factory(max_connections_per_address=1)
         _, _, link = self.dial(factory, at("192.0.2.1"))

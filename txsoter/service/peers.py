@@ -1,16 +1,8 @@
-"""Peers that are kept: a Twisted service that dials some, is dialled by others, and ends them all.
-
-::
-
-    service = PeerService(config)
-    service.dial(clientFromString(reactor, "tcp:192.0.2.7:18555"), "tcp:192.0.2.7:18555")
-    service.listen(serverFromString(reactor, "tcp:18555"), "tcp:18555")
-    service.setServiceParent(application)
-"""
+"""``PeerService``: peers that are dialled again when they are gone, and those that dial us."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from twisted.application.internet import ClientService, backoffPolicy
@@ -18,6 +10,7 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.error import ConnectingCancelledError, ConnectionDone
 from twisted.internet.interfaces import (
+    IAddress,
     IListeningPort,
     IProtocolFactory,
     IReactorTime,
@@ -31,13 +24,14 @@ from zope.interface import implementer
 
 from txsoter.peer.addressing import address_text
 from txsoter.peer.config import PeerConfig
-from txsoter.peer.factory import SoterClientFactory, SoterFactory, SoterServerFactory
+from txsoter.peer.factory import MakesPeer, SoterClientFactory, SoterFactory, SoterServerFactory
 from txsoter.peer.listeners import Listeners
 from txsoter.peer.logs import sanitize
 from txsoter.peer.protocol import SoterPeerProtocol
+from txsoter.service.observers import Observer, observed
 from txsoter.wire import MAX_INVENTORY_SENT, GetBlocks, GetData, GetHeaders, Headers, Inv, NotFound
 
-__all__ = ["PeerService", "having_nothing"]
+__all__ = ["ListeningService", "PeerService", "ReadyPeer", "having_nothing"]
 
 STOPPING = "the service stops"
 """Why connections end when the service does."""
@@ -64,6 +58,9 @@ class PeerService(MultiService):
     """Dials peers and dials them again when they are gone, lets others dial us, and ends all of them when it stops.
 
     :param config: of all its peers.
+    :param observers: told of connections and messages before the config's listeners.
+    :param protocol: the class of its peers, or what makes them.
+    :param may_enter: says of the address of one who dials us why it may not come in, or None when it may.
     :param clock: for the waits between attempts; by default the reactor.
     :param retry_policy: gives the seconds to wait after so many failures in a row; by default 1.5 and more, up to a
         minute, with jitter. What does not get through the handshake counts as a failure.
@@ -76,13 +73,16 @@ class PeerService(MultiService):
         config: PeerConfig,
         clock: IReactorTime | None = None,
         retry_policy: Callable[[int], float] | None = None,
+        observers: Iterable[Observer] = (),
+        protocol: MakesPeer = SoterPeerProtocol,
+        may_enter: Callable[[IAddress | None], str | None] | None = None,
     ) -> None:
         MultiService.__init__(self)
-        self.config = config
+        self.config = config = config.replace(listeners=observed(config.listeners, observers))
         self._clock = clock
         self._retry_policy = backoffPolicy() if retry_policy is None else retry_policy
-        self._outbound = SoterClientFactory(config)
-        self._inbound = SoterServerFactory(config)
+        self._outbound = SoterClientFactory(config, protocol)
+        self._inbound = SoterServerFactory(config, protocol, may_enter)
 
     @property
     def peers(self) -> frozenset[SoterPeerProtocol]:
