@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from twisted.application.internet import ClientService, backoffPolicy
-from twisted.application.service import MultiService, Service
+from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.error import ConnectingCancelledError, ConnectionDone
 from twisted.internet.interfaces import (
@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from txsoter.errors import CloseCause, ConnectionClosed, FieldError
 from txsoter.peer.addressing import address_text
 from txsoter.peer.config import PeerConfig
 from txsoter.peer.factory import MakesPeer, SoterClientFactory, SoterFactory, SoterServerFactory
@@ -31,7 +32,7 @@ from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.service.observers import Observer, observed
 from txsoter.wire import MAX_INVENTORY_SENT, GetBlocks, GetData, GetHeaders, Headers, Inv, NotFound
 
-__all__ = ["ListeningService", "PeerService", "ReadyPeer", "having_nothing"]
+__all__ = ["Dialling", "ListeningService", "PeerService", "ReadyPeer", "having_nothing"]
 
 STOPPING = "the service stops"
 """Why connections end when the service does."""
@@ -64,6 +65,7 @@ class PeerService(MultiService):
     :param clock: for the waits between attempts; by default the reactor.
     :param retry_policy: gives the seconds to wait after so many failures in a row; by default 1.5 and more, up to a
         minute, with jitter. What does not get through the handshake counts as a failure.
+    :param give_up_after: seconds after which a remote that has never been ready is dialled no more; None for never.
     """
 
     log = Logger()
@@ -73,6 +75,7 @@ class PeerService(MultiService):
         config: PeerConfig,
         clock: IReactorTime | None = None,
         retry_policy: Callable[[int], float] | None = None,
+        give_up_after: float | None = 24 * 3600.0,
         observers: Iterable[Observer] = (),
         protocol: MakesPeer = SoterPeerProtocol,
         may_enter: Callable[[IAddress | None], str | None] | None = None,
@@ -81,6 +84,8 @@ class PeerService(MultiService):
         self.config = config = config.replace(listeners=observed(config.listeners, observers))
         self._clock = clock
         self._retry_policy = backoffPolicy() if retry_policy is None else retry_policy
+        self._give_up_after = give_up_after
+        self._dialled: dict[str, Dialling] = {}
         self._outbound = SoterClientFactory(config, protocol)
         self._inbound = SoterServerFactory(config, protocol, may_enter)
 
@@ -89,16 +94,37 @@ class PeerService(MultiService):
         """Those that live, ready or not."""
         return frozenset(self._outbound.peers | self._inbound.peers)
 
+    @property
+    def dialled(self) -> tuple[Dialling, ...]:
+        """What is dialled, and how that goes."""
+        return tuple(self._dialled.values())
+
     def dial(self, endpoint: IStreamClientEndpoint, name: str) -> ClientService:
         """Keep a connection to a peer while the service runs.
 
-        :param name: of the endpoint, for the log.
+        :param name: of the endpoint, for the log; no two have the same.
         :return: whose ``whenConnected()`` waits for a :class:`ReadyPeer`. Give it to ``removeService`` to end it.
+        :raises txsoter.errors.FieldError: when it is dialled already: there are never two connections to one remote.
         """
-        ready = _ReadyPeers(endpoint, name, self._outbound)
-        client = ClientService(ready, Factory.forProtocol(ReadyPeer), self._retry_policy, self._clock)
+        if name in self._dialled:
+            raise FieldError("name", name, "one that is not dialled yet")
+        if self._clock is None:
+            # not at the module's top: importing the reactor installs it
+            from twisted.internet import reactor
+
+            self._clock = cast(IReactorTime, reactor)
+        dialling = Dialling(endpoint, name, self._outbound, self._clock.seconds, self._give_up_after)
+        client = ClientService(dialling, Factory.forProtocol(ReadyPeer), self._retry_policy, self._clock)
+        dialling.client = client
+        self._dialled[name] = dialling
         MultiService.addService(self, client)
         return client
+
+    def removeService(self, service: IService) -> Any:
+        """End one of :meth:`dial` or :meth:`listen`; the Deferred fires once it is gone."""
+        removed = MultiService.removeService(self, service)
+        self._dialled = {name: each for name, each in self._dialled.items() if each.client is not service}
+        return removed
 
     def listen(self, endpoint: IStreamServerEndpoint, name: str) -> ListeningService:
         """Let peers dial us while the service runs.
@@ -215,41 +241,92 @@ class _Grip:
 
 
 @implementer(IStreamClientEndpoint)
-class _ReadyPeers:
-    """Connects to peers, handshake included.
+class Dialling:
+    """A remote that is dialled again and again, handshake included.
 
     (Waiting for that in a ClientService's prepareConnection makes it trip over connections that end meanwhile: it has
     no transition for them, and logs a traceback for each.)
+
+    :ivar name: its endpoint, for people.
+    :ivar client: the service that says when to dial.
+    :ivar peer: the connection that is ready now, or None.
+    :ivar failures: attempts that failed since the last one that did not.
+    :ivar given_up: why nobody dials it any more, or None.
     """
 
     log = Logger()
+    client: ClientService
 
-    def __init__(self, endpoint: IStreamClientEndpoint, name: str, peers: SoterClientFactory) -> None:
+    def __init__(
+        self,
+        endpoint: IStreamClientEndpoint,
+        name: str,
+        peers: SoterClientFactory,
+        now: Callable[[], float],
+        give_up_after: float | None,
+    ) -> None:
+        self.name = name
+        self.peer: SoterPeerProtocol | None = None
+        self.failures = 0
+        self.given_up: str | None = None
         self._endpoint = endpoint
-        self._name = name
         self._peers = peers
+        self._now = now
+        self._give_up_after = give_up_after
+        self._began: float | None = None
+        self._answered = False
 
     def __repr__(self) -> str:
-        return self._name  # a ClientService logs it
+        return self.name  # a ClientService logs it
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
-        """Dial, and wait until the peer is ready."""
-        return Deferred.fromCoroutine(self._connect(protocolFactory))
+        """Dial, and wait until the peer is ready. Once it has been given up this fires only when it is cancelled."""
+        return Deferred() if self.given_up else Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, factory: IProtocolFactory) -> Any:
+        if self._began is None:
+            self._began = self._now()
+        try:
+            peer = await self._dial()
+        except (CancelledError, ConnectingCancelledError):
+            raise
+        except Exception as error:
+            self.failures += 1
+            self._consider(error)
+            raise
+        self._answered = True
+        self.failures = 0
+        self.peer = peer
+        ready: Any = factory.buildProtocol(peer.transport.getPeer())
+        ready.makeConnection(_Grip(peer))
+        peer.when_closed().addCallback(lambda _: self._lost(ready))
+        return ready
+
+    async def _dial(self) -> SoterPeerProtocol:
         try:
             peer = cast(SoterPeerProtocol, await self._endpoint.connect(self._peers))
         except (CancelledError, ConnectingCancelledError):
             raise
         except Exception as error:
-            self.log.info("cannot connect to {name}: {error}", name=self._name, error=sanitize(str(error)))
+            self.log.info("cannot connect to {name}: {error}", name=self.name, error=sanitize(str(error)))
             raise
         try:
-            await peer.when_ready()
+            return await peer.when_ready()
         except CancelledError:
             peer.disconnect(STOPPING)
             raise
-        ready: Any = factory.buildProtocol(peer.transport.getPeer())
-        ready.makeConnection(_Grip(peer))
-        peer.when_closed().addCallback(lambda _: ready.connectionLost(Failure(ConnectionDone())))
-        return ready
+
+    def _lost(self, ready: Any) -> None:
+        self.peer = None
+        ready.connectionLost(Failure(ConnectionDone()))
+
+    def _consider(self, error: Exception) -> None:
+        """Whether there is any sense in dialling again."""
+        assert self._began is not None
+        waited = self._now() - self._began
+        if isinstance(error, ConnectionClosed) and error.reason.cause is CloseCause.SELF_CONNECTION:
+            self.given_up = "it is this process itself"
+        elif not self._answered and self._give_up_after is not None and waited >= self._give_up_after:
+            self.given_up = f"it has not answered once in {self._give_up_after / 3600:g} hours"
+        if self.given_up:
+            self.log.warn("{name} is dialled no more: {why}", name=self.name, why=self.given_up)

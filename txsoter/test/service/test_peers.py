@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from txsoter import SIMNET, CloseCause, ClosedBy, CloseReason, ConnectionClosed, PeerConfig
+from txsoter.errors import FieldError
 from txsoter.service import PeerService, having_nothing
 from txsoter.testing import MemoryLink, ScriptedPeer, remote_version, repeatable, scripted
 from txsoter.wire import (
@@ -30,6 +31,7 @@ from txsoter.wire import (
     InventoryVector,
     NotFound,
     VerAck,
+    Version,
 )
 
 
@@ -241,6 +243,50 @@ class DialTests(ServiceTestCase):
             self.assertEqual(len(self.service.peers), 1)
             self.assert_stops()
 
+    def test_what_never_answered_is_given_up_after_a_day(self) -> None:
+        self.there.refuses = True
+        self.service.startService()
+        self.clock.pump([60.0] * 60 * 23)
+        self.assertIsNone(self.service.dialled[0].given_up)
+        self.clock.pump([60.0] * 60 * 3)
+        attempts = self.there.attempts
+        self.assertEqual(self.service.dialled[0].given_up, "it has not answered once in 24 hours")
+        self.assertEqual(len(self.logged(LogLevel.warn)), 1)
+        self.clock.pump([3600.0] * 100)
+        self.assertEqual(self.there.attempts, attempts)
+        self.assert_stopped(self.service.stopService())
+
+    def test_what_answered_once_is_never_given_up(self) -> None:
+        self.service.startService()
+        self.there.accept()
+        self.there.refuses = True
+        self.there.links[-1].reset()
+        self.clock.pump([600.0] * 6 * 50)
+        self.assertIsNone(self.service.dialled[0].given_up)
+        attempts = self.there.attempts
+        self.clock.pump([600.0] * 6 * 10)
+        self.assertGreater(self.there.attempts, attempts)
+        self.assert_stopped(self.service.stopService())
+
+    def test_ourselves_are_dialled_once(self) -> None:
+        config = repeatable(self.clock, PeerConfig(network=SIMNET)).replace(allow_self_connections=False)
+        self.service = PeerService(config, self.clock, retry_policy=lambda attempt: 10.0)
+        there = Dialled()
+        self.service.dial(there, "tcp:ourselves")
+        self.service.startService()
+        there.pump()
+        [own] = there.remotes[0].heard
+        assert isinstance(own, Version)
+        there.accept(nonce=own.nonce)
+        self.clock.pump([10.0] * 100)
+        self.assertEqual((there.attempts, self.service.dialled[0].given_up), (1, "it is this process itself"))
+        self.assert_stopped(self.service.stopService())
+
+    def test_no_two_to_one_remote(self) -> None:
+        with self.assertRaises(FieldError):
+            self.service.dial(Dialled(), "tcp:there")
+        self.assert_stopped(self.service.stopService())
+
     def test_taken_out(self) -> None:
         """One that is removed is disconnected, and not dialled again; others stay."""
         other = Dialled()
@@ -248,12 +294,13 @@ class DialTests(ServiceTestCase):
         self.service.dial(other, "tcp:other")
         self.there.accept()
         other.accept()
-        leaving: Any = MultiService.removeService(self.service, self.client)
+        leaving: Any = self.service.removeService(self.client)
         self.there.pump()
         self.successResultOf(leaving)
         self.assertEqual(len(self.service.peers), 1)
         self.clock.advance(100)
         self.assertEqual((self.there.attempts, other.attempts), (1, 1))
+        self.assertEqual([each.name for each in self.service.dialled], ["tcp:other"])
         stopping = self.service.stopService()
         other.pump()
         self.assert_stopped(stopping)
