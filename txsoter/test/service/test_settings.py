@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ def given(settings: dict[str, Any]) -> list[tuple[str, str]]:
 
 class ReadTests(SynchronousTestCase):
     def written(self, content: bytes) -> str:
-        path = Path(self.mktemp())
+        folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, folder)
+        path = folder / "soter.toml"
         path.write_bytes(content)
         return str(path)
 
