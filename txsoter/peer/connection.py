@@ -175,7 +175,7 @@ class PeerConnection(PeerLifecycle):
             frame = None
         except LocalError as problem:
             # an on_version listener made it
-            _log.warn("{peer}: not sent: {error}", peer=str(self), error=problem)
+            _log.warn("{peer}: not sent: {error}", peer=str(self), error=str(problem))
             frame = None
         if farewell is None or frame is None:
             # what only waited for the end of this turn, such as our verack, still goes out
@@ -222,6 +222,9 @@ class PeerConnection(PeerLifecycle):
             elif not self._transport_reads:
                 # what kept us from reading may just have gone out
                 self._inbox.pump()
+            if self._accounted:
+                # what this turn has queued may be gone already
+                self._account()
 
     def may_read(self) -> bool:
         """Whether the next message may be handled: not while more waits to be sent than the soft limit.
@@ -375,7 +378,7 @@ class PeerConnection(PeerLifecycle):
                 if done is not None:
                     done.errback(error)
                 else:
-                    _log.warn("{peer}: not sent: {error}", peer=str(self), error=error)
+                    _log.warn("{peer}: not sent: {error}", peer=str(self), error=str(error))
                 continue
             if not self.is_closing:
                 # it was within the hard limit when it was held: our own version and verack do not count

@@ -184,7 +184,7 @@ class PeerConversation(PeerConnection):
         try:
             frame = self._encode(version, Encoding.BASE)
         except LocalError as error:
-            _log.error("{peer}: {error}", peer=str(self), error=error)
+            _log.error("{peer}: {error}", peer=str(self), error=str(error))
             self._end(CloseCause.LOCAL_FAILURE, str(error))
             return False
         self._nonce = nonce

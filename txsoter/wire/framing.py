@@ -258,6 +258,7 @@ class FrameDecoder(Generic[R]):
             if route is None:
                 route = self._route(buffer[offset : offset + 16], length)
             if length > route.limit:
+                _check_length(length)
                 _check_limit(buffer[offset + 4 : offset + 16], length, route.limit)
             need += length
             if have >= need:

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import ITransport
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.logger import ILogObserver, LogEvent, Logger
+from twisted.logger import ILogObserver, LogEvent, Logger, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -23,7 +23,7 @@ from txsoter.peer.factory import SoterClientFactory
 from txsoter.peer.handshake import LIVE_NONCES, State
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.test.peer.support import PeerTestCase, simnet
-from txsoter.testing import SERVER, MemoryLink, ScriptedPeer, remote_version
+from txsoter.testing import SERVER, MemoryLink, ScriptedPeer, remote_version, scripted
 from txsoter.wire import (
     GetBlocks,
     GetHeaders,
@@ -32,6 +32,7 @@ from txsoter.wire import (
     InventoryType,
     InventoryVector,
     Ping,
+    Reject,
     Unknown,
     VerAck,
     Version,
@@ -124,6 +125,24 @@ class NothingRemainsTests(PeerTestCase):
             del peer, link, remote, request, end
             gc.collect()
             self.assertIsNone(seen())
+
+    def test_log_events_that_are_kept_do_not_keep_it(self) -> None:
+        """Found by fuzz/peer.py: those of what could not be encoded held the error, and by its frames the peer."""
+        events: list[LogEvent] = []
+        observer = implementer(ILogObserver)(lambda event: events.append(event))
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        unwritable = Reject(b"version", 999, b"no")
+        for hooks in ({"on_version": lambda peer, version: unwritable}, {"newest_block": lambda: 1 << 40}):
+            pair = scripted(simnet(**hooks), handshake=False, inbound=True)
+            pair.handshake()
+            self.assertIs(pair.peer.state, State.CLOSED)
+            seen = weakref.ref(pair.peer)
+            del pair
+            gc.collect()
+            self.assertIsNone(seen())
+        told = [event["error"] for event in events if "error" in event]
+        self.assertEqual([each.partition(" = ")[0] for each in told], ["Reject.code", "Version.last_block"])
 
     def test_a_factory_of_another_kind(self) -> None:
         clock = Clock()

@@ -319,6 +319,17 @@ class BudgetTests(WholePeerTestCase):
         pair.say(Ping(1))
         self.assertEqual((self.budget_of(pair).total, len(self.budget_of(pair))), (0, 0))
 
+    def test_what_a_turn_has_queued_and_the_transport_taken_is_not_held(self) -> None:
+        """Found by fuzz/peer.py: it was counted until the next turn, which may be minutes away."""
+
+        def on_unknown(peer: Any, message: Unknown) -> None:
+            peer.send(Unknown("x", bytes(40 * KIB)))
+
+        pair = self.scripted(config(listeners=Listeners(on_unknown=on_unknown)))
+        pair.say(Unknown("x"))
+        self.assertEqual(pair.peer.stats().queue_bytes, 0)
+        self.assertEqual((self.budget_of(pair).total, len(self.budget_of(pair))), (0, 0))
+
     def test_the_largest_goes_and_the_others_stay(self) -> None:
         shared = config(memory_budget=MIB).replace(clock=Clock(), allow_self_connections=True)
         factory = SoterServerFactory(shared)

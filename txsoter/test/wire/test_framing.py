@@ -283,8 +283,8 @@ class MalformedFrameTests(TestCase):
     def test_order_of_header_checks(self) -> None:
         """Length, then magic, then limit; whether or not the command has been seen before."""
         cases = (
-            (header("ping", TOO_LONG, OTHER_MAGIC), "announces 33554433 bytes"),
-            (header("ping", TOO_LONG), "announces 33554433 bytes"),
+            (header("ping", TOO_LONG, OTHER_MAGIC), "announces 33554433 bytes, no message"),
+            (header("ping", TOO_LONG), "announces 33554433 bytes, no message"),
             (header("ping", 9, OTHER_MAGIC), "another network"),
             (header("ping", 9), "ping: announces 9 bytes, at most 8"),
             (header("nobody", (1 << 20) + 1), "nobody: announces 1048577 bytes, at most 1048576"),
