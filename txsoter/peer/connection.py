@@ -23,7 +23,7 @@ from txsoter.errors import (
     UnsupportedMessage,
 )
 from txsoter.peer.handshake import State
-from txsoter.peer.inbox import Inbox, Received
+from txsoter.peer.inbox import HELD_MESSAGE, Inbox, Received
 from txsoter.peer.lifecycle import PeerLifecycle
 from txsoter.peer.limits import GRAIN, RateLimit
 from txsoter.peer.logs import MAX_DUMP, MessageLog, command_name, hex_dump, sanitize, summary
@@ -296,7 +296,8 @@ class PeerConnection(PeerLifecycle):
             # nothing a remote could have made us hold
             return
         waiting = self._outbox.waiting
-        held = self._inbox.held + waiting + self._held_bytes
+        messages = len(self._outbox) + len(self._held or ())
+        held = self._inbox.held + waiting + self._held_bytes + HELD_MESSAGE * messages
         change = held - self._accounted
         if change >= GRAIN or -change >= GRAIN or (change and not held):
             self._accounted = held

@@ -265,6 +265,9 @@ class PeerConversation(PeerConnection):
     # -- the other built-in parts --------------------------------------------------------------
 
     def _ping_received(self, message: Ping, check: bytes) -> None:
+        if self._outbox.waiting > self.config.soft_queue_limit:
+            # we read on for what else it may say, not for it to make us queue more
+            return
         if self._pver > UNANSWERED_PINGS and self.config.answer_pings:
             # a pong has its ping's payload, and so its checksum
             frame = _PONG.pack(self.config.network.magic, PONG_COMMAND, 8, check, message.nonce)

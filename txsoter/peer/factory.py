@@ -53,7 +53,8 @@ class SoterFactory(Factory):
 
     def disconnect_all(self, reason: str = "") -> Deferred[list[CloseReason]]:
         """End all connections; fires with their reasons once all are cleaned up."""
-        return gatherResults([peer.disconnect(reason) for peer in list(self.peers)])
+        # in the order in which they were made: a set's is another one in each run, which a simulation could not repeat
+        return gatherResults([peer.disconnect(reason) for peer in sorted(self.peers, key=lambda peer: peer.id)])
 
 
 class SoterClientFactory(SoterFactory):

@@ -10,6 +10,9 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from txsoter.peer.logs import let_go
 
 __all__ = ["ROUNDING", "Ticker", "tick_for", "ticker_of"]
 
@@ -117,7 +120,9 @@ class Ticker:
             when = watcher.look(now)
         except Exception:
             # one watcher's fault must not stop the others' clock
-            _log.failure("{watcher!r} looks no more", watcher=repr(watcher))
+            failure = Failure()
+            _log.failure("{watcher} looks no more", failure, watcher=repr(watcher))
+            let_go(failure)
             return
         if when is not None:
             self.watch(watcher, when)

@@ -68,19 +68,13 @@ class PingFloodTests(SlowReaderTestCase):
     soft, hard = 256 * KIB, 512 * KIB
 
     def test_from_a_remote_that_reads_nothing(self) -> None:
-        """For 5 s no more waits than the soft limit and a pong; then it is the hard limit that holds."""
+        """No more waits than the soft limit and a pong; after 5 s pings are read on, and not answered."""
         pings = frames(Ping(nonce) for nonce in range(self.hard // PONG + 5 * READ // PONG))
         for inbound in BOTH:
-            errors: set[object] = set()
-            attack = self.attack(
-                inbound=inbound,
-                soft_queue_limit=self.soft,
-                hard_queue_limit=self.hard,
-                on_write=lambda peer, size, message, error, errors=errors: errors.add(type(error)),
-            )
+            attack = self.attack(inbound=inbound, soft_queue_limit=self.soft, hard_queue_limit=self.hard)
             stop_reading(attack)
             torrent = Torrent(attack, pings)
-            with self.assert_bounded(PONG_COST * self.hard + 2 * IN_TRANSIT):
+            with self.assert_bounded(PONG_COST * self.soft + 2 * IN_TRANSIT):
                 torrent.push()
                 attack.advance(4)
                 self.assertFalse(attack.transport.reading)
@@ -90,11 +84,10 @@ class PingFloodTests(SlowReaderTestCase):
                 attack.advance(1)
                 torrent.push()
                 self.assertEqual(len(torrent), 0)
-                self.assertLessEqual(attack.peer.stats().queue_bytes, self.hard)
+                self.assertLessEqual(attack.peer.stats().queue_bytes, self.soft + PONG)
                 took = self.until_closing(attack)
-                self.assertLessEqual(torrent.most, self.hard + READ + IN_TRANSIT)
-            self.assertEqual(errors, {type(None), SendQueueFull})
-            self.assertLessEqual(took, WRITE_TIMEOUT - 5 + self.hard / WRITE_RATE)
+                self.assertLessEqual(torrent.most, self.soft + PONG + READ + IN_TRANSIT)
+            self.assertLessEqual(took, WRITE_TIMEOUT - 5 + self.soft / WRITE_RATE + 1)
             self.assert_given_up(attack)
 
     def test_from_a_remote_that_reads_nothing_when_we_never_read_on(self) -> None:
@@ -110,19 +103,19 @@ class PingFloodTests(SlowReaderTestCase):
         self.assertLessEqual(took, WRITE_TIMEOUT + 1 + self.soft / WRITE_RATE)
         self.assert_given_up(attack)
 
-    def test_by_default_reading_on_lets_32_mib_wait_for_188_s(self) -> None:
-        """The known weakness, in figures: the deadline grows with what waits, and the remote has made that wait."""
+    def test_behind_what_the_application_sends(self) -> None:
+        """The deadline grows with what waits, 188 s at most by default; pings add nothing to it."""
         attack = self.attack()
         config = attack.peer.config
         self.assertEqual((config.soft_queue_limit, config.hard_queue_limit), (MIB, 32 * MIB))
         self.assertEqual((config.read_on_after, config.write_timeout), (5, WRITE_TIMEOUT))
         stop_reading(attack)
-        # a million pongs would take long: what the application sends counts the same
         attack.hand_out(*(attack.peer.send(block) for block in [big_block()] * 32))
         torrent = Torrent(attack, frames(Ping(nonce) for nonce in range(2 * MIB // PONG)))
+        waiting = attack.peer.stats().queue_bytes
         attack.advance(5)
         torrent.push()
-        self.assertEqual(len(torrent), 0)
+        self.assertEqual((len(torrent), attack.peer.stats().queue_bytes), (0, waiting))
         self.assertLessEqual(torrent.most, 32 * MIB + READ + IN_TRANSIT)
         self.assertLessEqual(self.until_closing(attack), WRITE_TIMEOUT + 128 - 5)
         self.assert_given_up(attack)
@@ -205,16 +198,9 @@ class TrickleTests(SlowReaderTestCase):
         self.assert_given_up(attack)
 
     def test_of_a_piece_in_50_s_while_it_asks_for_more(self) -> None:
-        """That is progress, so it is kept. No more waits than the hard limit; what was confirmed arrives in order."""
+        """That is progress, so it is kept. No more waits than the soft limit; what was confirmed arrives in order."""
         soft, hard = 256 * KIB, 320 * KIB
-        refused: list[int] = []
-
-        def on_write(peer: SoterPeerProtocol, size: int, message: Message | None, error: object) -> None:
-            if error is not None:
-                assert isinstance(message, Pong)
-                refused.append(message.nonce)
-
-        attack = self.attack(soft_queue_limit=soft, hard_queue_limit=hard, on_write=on_write)
+        attack = self.attack(soft_queue_limit=soft, hard_queue_limit=hard)
         stop_reading(attack)
         sent = [attack.peer.send(each) for each in [big_block(100_000, number) for number in range(3)]]
         rounds, each_round = 12, 2 * READ // PONG
@@ -223,7 +209,7 @@ class TrickleTests(SlowReaderTestCase):
             attack.advance(50, step=10)
             torrent.push(2)
             drain(attack, attack.transport.waiting)
-        self.assertLessEqual(torrent.most, hard + 2 * READ + IN_TRANSIT)
+        self.assertLessEqual(torrent.most, soft + PONG + 2 * READ + IN_TRANSIT)
         for confirmed in sent:
             self.successResultOf(confirmed)
         attack.transport.takes = True
@@ -231,10 +217,9 @@ class TrickleTests(SlowReaderTestCase):
         torrent.push()
         heard = [each for each in attack.attacker.heard if each.command != "ping"]
         self.assertEqual(heard[:3], [big_block(100_000, number) for number in range(3)])
-        lost = set(refused)
-        self.assertTrue(lost)
-        expected = [nonce for nonce in range(rounds * each_round) if nonce not in lost]
-        self.assertEqual([each.nonce for each in heard[3:] if isinstance(each, Pong)], expected)
+        answered = [each.nonce for each in heard[3:] if isinstance(each, Pong)]
+        self.assertTrue(0 < len(answered) < rounds * each_round)
+        self.assertEqual(answered, sorted(set(answered)))
         attack.attacker.heard.clear()
         self.assert_went_on(attack)
 
