@@ -1,0 +1,30 @@
+"""What the pages in ``docs/`` promise is there. (They are in a checkout and in the sdist, not in the wheel.)"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+TESTS = Path(__file__).parent
+PAGES = TESTS.parent.parent / "docs"
+
+
+class ReliabilityTests(SynchronousTestCase):
+    def test_every_test_that_is_named_exists(self) -> None:
+        """docs/reliability.md: attack -> outcome -> the test's name."""
+        page = PAGES / "reliability.md"
+        if not page.is_file():
+            # an installed package has no docs
+            self.assertFalse((PAGES.parent / "setup.py").is_file())
+            return
+        there = set()
+        for path in TESTS.rglob("test_*.py"):
+            there.add(path.name)
+            there.update(
+                re.findall(r"^ *(?:async )?(?:def|class) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+            )
+        named = re.findall(r"`(?:[\w/]*/)?(test_\w+(?:\.py)?|\w+Tests)`", page.read_text(encoding="utf-8"))
+        self.assertGreater(len(named), 80)
+        self.assertEqual([name for name in named if name not in there], [])
