@@ -95,6 +95,22 @@ class PeerService(MultiService):
         return frozenset(self._outbound.peers | self._inbound.peers)
 
     @property
+    def client_factory(self) -> SoterClientFactory:
+        """Makes those that we dial, for whoever dials beside :meth:`dial`."""
+        return self._outbound
+
+    @property
+    def refused(self) -> int:
+        """How many who dialled us were not let in."""
+        return self._inbound.refused
+
+    @property
+    def listening(self) -> tuple[str, ...]:
+        """Where we listen, for people: the addresses of the ports that are open."""
+        ports = [each.port for each in self if isinstance(each, ListeningService) and each.port is not None]
+        return tuple(address_text(port.getHost()) for port in ports)
+
+    @property
     def dialled(self) -> tuple[Dialling, ...]:
         """What is dialled, and how that goes."""
         return tuple(self._dialled.values())
