@@ -8,7 +8,8 @@ from setuptools import find_packages, setup
 TOR = ["txtorcon>=26.6"]
 EXAMPLES = ["tqdm>=4.66"]
 TABLES = ["rich>=14.3"]
-TEST = ["pytest>=8", "pytest-twisted>=1.14.3", "hypothesis>=6.100", "coverage>=7.10", *TOR, *EXAMPLES, *TABLES]
+TESTING = ["hypothesis>=6.100"]
+TEST = ["pytest>=8", "pytest-twisted>=1.14.3", "coverage>=7.10", *TESTING, *TOR, *EXAMPLES, *TABLES]
 
 setup(
     name="txsoter",
@@ -29,7 +30,11 @@ setup(
     extras_require={
         "tor": TOR,
         "examples": EXAMPLES,
+        # txsoter.testing.strategies
+        "testing": TESTING,
         "test": TEST,
+        # there are wheels for Linux alone, and building it takes a clang
+        "fuzz": [*TESTING, "atheris>=2.3; sys_platform == 'linux'"],
         "bench": [*TABLES, "python-bitcoinlib", "bitcoinx", "btclib"],
         "dev": [*TEST, "ruff>=0.9", "mypy>=1.15", "mypy-zope>=1.0.9", "build>=1.2"],
     },

@@ -1,0 +1,314 @@
+"""The fuzz targets in ``fuzz/`` hold over their kept corpus, and see the faults that they are there to see.
+
+They are scripts of the source tree, and so are loaded only when pytest runs the tests.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from txsoter.peer import conversation, inbox, ticker
+from txsoter.peer.factory import SoterFactory
+from txsoter.peer.handshake import LIVE_NONCES, LiveNonces
+from txsoter.peer.inbox import Inbox
+from txsoter.peer.outbox import Outbox
+from txsoter.peer.protocol import SoterPeerProtocol
+from txsoter.peer.requests import Requests
+from txsoter.peer.ticker import Ticker
+from txsoter.wire import ZERO_HASH, FrameDecoder, Pong, Tx, TxIn, Version
+
+FUZZ = Path(__file__).parents[2] / "fuzz"
+
+NAMES = ("launch", "pieces", "application", "frame_decoder", "peer", "seeds")
+TARGETS = ("frame_decoder", "peer")
+
+each_target = pytest.mark.parametrize("target", TARGETS)
+
+
+@cache
+def fuzz() -> SimpleNamespace:
+    """The modules there."""
+    sys.path.insert(0, str(FUZZ))
+    try:
+        return SimpleNamespace(**{name: importlib.import_module(name) for name in NAMES})
+    finally:
+        sys.path.remove(str(FUZZ))
+        for name in NAMES:
+            sys.modules.pop(name, None)
+
+
+def module_of(target: str) -> Any:
+    """The module of a target."""
+    return getattr(fuzz(), target)
+
+
+def corpus(target: str) -> dict[str, bytes]:
+    """The kept inputs of a target, by name."""
+    return {path.name: path.read_bytes() for path in sorted((FUZZ / "corpus" / target).iterdir())}
+
+
+def run(target: str, inputs: dict[str, bytes]) -> None:
+    """Give a target some inputs; the one that fails is named."""
+    for name, data in inputs.items():
+        try:
+            module_of(target).one_input(data)
+        except Exception as error:
+            raise AssertionError(f"{target}: {name}: {data.hex()}") from error
+
+
+# -- the corpus ----------------------------------------------------------------------------------
+
+
+def changed(rng: Random) -> Callable[[bytes, int], bytes]:
+    """What libFuzzer does to bytes, without libFuzzer."""
+
+    def change(data: bytes, most: int) -> bytes:
+        at, size = rng.randint(0, len(data)), rng.randrange(5)
+        piece = rng.choice((b"", b"\xff" * 9, b"\0", b"\1", rng.randbytes(4), data[at : at + 20]))
+        return (data[:at] + piece + data[at + size :])[:most]
+
+    return change
+
+
+@each_target
+def test_nothing_is_wrong_with_what_is_kept(target: str) -> None:
+    run(target, corpus(target))
+
+
+@each_target
+def test_nothing_is_wrong_with_what_is_like_it(target: str) -> None:
+    """Some hundred mutations of it, the same on every run."""
+    rng, kept, module = Random(target), list(corpus(target).values()), module_of(target)
+    inputs = {}
+    for number in range(400):
+        data = rng.choice(kept)
+        for _ in range(rng.randint(1, 4)):
+            data = module.mutated(data, 4096, rng.getrandbits(32), module.SETTINGS, module.KINDS, changed(rng))
+        inputs[f"mutation {number}"] = data
+    run(target, inputs)
+
+
+@each_target
+def test_the_corpus_is_what_its_script_writes(target: str) -> None:
+    """Beside it there is only what has found something."""
+    found = {name: data for name, data in corpus(target).items() if not name.startswith("found-")}
+    assert found == fuzz().seeds.seeds()[target], "run fuzz/seeds.py"
+
+
+@each_target
+def test_the_corpus_has_each_message_and_each_thing_that_happens_and_is_small(target: str) -> None:
+    module, kept = module_of(target), corpus(target).values()
+    kinds = {piece.kind for data in kept for piece in fuzz().pieces.parsed(data, module.SETTINGS)[1]}
+    assert kinds == set(range(module.KINDS))
+    assert sum(map(len, kept)) < 8192
+
+
+@each_target
+def test_mutations_keep_to_the_format(target: str) -> None:
+    """An input is its parts put together; one that is mutated is no larger than asked for."""
+    rng, module, pieces = Random(1), module_of(target), fuzz().pieces
+    for data in corpus(target).values():
+        assert pieces.joined(*pieces.parsed(data, module.SETTINGS)) == data
+        for seed in range(20):
+            other = pieces.mutated(data, 300, seed, module.SETTINGS, module.KINDS, changed(rng))
+            assert len(other) <= 300
+
+
+# -- what the target frame_decoder sees ------------------------------------------------------------
+
+
+def payload(command: str, body: bytes, pver: int = 70013, encoding: int = 0) -> bytes:
+    """An input of the decoder's target: one message."""
+    pieces = fuzz().pieces
+    settings = bytes((pieces.PROTOCOL_VERSIONS.index(pver), encoding, 1, 0))
+    data: bytes = pieces.joined(settings, [pieces.Piece(pieces.kind_of(command), body)])
+    return data
+
+
+BASE_TX = Tx(1, [TxIn(ZERO_HASH, 0)]).to_payload()
+HOLLOW_TX = BASE_TX[:4] + b"\0\1" + BASE_TX[4:-4] + b"\0" + BASE_TX[-4:]
+VERSION = Version().to_payload()
+
+NEEDS: dict[str, tuple[Any, ...]] = {
+    "the fields that a version leaves out are written": ("version", VERSION[:46]),
+    "a relay flag other than 0 is written as 1, and not at all below 70001": ("version", VERSION, 70000),
+    "what is left over inside of an alert that parses is dropped": ("alert", b"\x4a" + bytes(74) + b"\0"),
+    "the marker of a transaction without witnesses is dropped": ("tx", HOLLOW_TX, 70013, 1),
+}
+
+
+def test_each_exception_is_needed() -> None:
+    """Without it the input that it is there for fails; with it that passes."""
+    target = fuzz().frame_decoder
+    assert set(target.EXCEPTIONS) == set(NEEDS)
+    for name, message in NEEDS.items():
+        target.one_input(payload(*message))
+        others = {each: holds for each, holds in target.EXCEPTIONS.items() if each != name}
+        with patch.object(target, "EXCEPTIONS", others), pytest.raises(AssertionError, match="otherwise than it came"):
+            target.one_input(payload(*message))
+
+
+class Forgetful(FrameDecoder[Any]):
+    """Loses the last byte of each payload."""
+
+    def next_frame(self) -> Any:
+        found = super().next_frame()
+        return found and (found[0], found[1][:-1])
+
+
+class Impatient(FrameDecoder[Any]):
+    """Loses the last byte of small chunks."""
+
+    def feed(self, data: bytes) -> None:
+        super().feed(data if len(data) > 30 else data[:-1])
+
+
+@pytest.mark.parametrize(("broken", "words"), [(Forgetful, "disagree"), (Impatient, "chunking makes a difference")])
+def test_it_sees_a_decoder_that_is_wrong(broken: type, words: str) -> None:
+    target, data = fuzz().frame_decoder, payload("ping", bytes(8))
+    with patch.object(target, "FrameDecoder", broken), pytest.raises(AssertionError, match=words):
+        target.one_input(data)
+
+
+def test_it_sees_messages_that_are_written_otherwise() -> None:
+    with (
+        patch.object(Pong, "write_payload", lambda message, pver, encoding: b"\1" + bytes(7)),
+        pytest.raises(AssertionError, match="written otherwise than it came"),
+    ):
+        fuzz().frame_decoder.one_input(payload("pong", bytes(8)))
+
+
+# -- what the target peer sees -----------------------------------------------------------------------
+
+BYSTANDER = 64
+
+
+def talk(*said: Any, more: int = 0, turns: int = 0) -> bytes:
+    """An input of the peer's target: what is said and done after the handshake."""
+    pieces = fuzz().pieces
+    settings = bytes((0, more, 0, len(pieces.PROTOCOL_VERSIONS), 0, turns, 0))
+    data: bytes = pieces.joined(settings, said)
+    return data
+
+
+def happens(what: str, *arguments: int) -> Any:
+    """A piece that stands for something that happens."""
+    peer = fuzz().peer
+    return fuzz().pieces.Piece(
+        fuzz().pieces.RAW + 1 + peer.EVENTS.index(getattr(peer.Conversation, what)), bytes(arguments)
+    )
+
+
+def ping() -> Any:
+    """A piece that is a ping."""
+    return fuzz().pieces.Piece(fuzz().pieces.kind_of("ping"), bytes(8))
+
+
+def half_a_ping(*more: int) -> Any:
+    """A piece that is the beginning of a ping."""
+    pieces = fuzz().pieces
+    return pieces.Piece(pieces.RAW, pieces.framed(ping())[:20] + bytes(more))
+
+
+def breaks(words: str, data: bytes, broken: Any, name: str, instead: Any) -> None:
+    """Nothing is wrong, until one part is another."""
+    target = fuzz().peer
+    target.one_input(data)
+    # what a broken one leaves behind must not become another test's
+    with (
+        patch.dict(LIVE_NONCES._nonces),
+        patch.dict(ticker._tickers),
+        patch.object(broken, name, instead),
+        pytest.raises((AssertionError, ZeroDivisionError), match=words),
+    ):
+        target.one_input(data)
+
+
+def fails(*arguments: object) -> None:
+    raise ZeroDivisionError("division")
+
+
+def does_nothing(*arguments: object) -> None:
+    pass
+
+
+def disconnects_all(factory: SoterFactory, peer: Any) -> None:
+    factory.peers.discard(peer)
+    factory.disconnect_all()
+
+
+def empties(outbox: Outbox, error: object) -> None:
+    outbox._queue.clear()
+    outbox.waiting = 0
+
+
+def test_it_sees_what_escapes() -> None:
+    breaks("division", talk(), FrameDecoder, "feed", fails)
+
+
+def test_it_sees_what_is_logged() -> None:
+    breaks("(?s)logged: .*division", talk(ping()), SoterPeerProtocol, "message_received", fails)
+
+
+def test_it_sees_two_handlers_at_once() -> None:
+    breaks("two handlers at once", talk(ping(), turns=2), inbox, "Deferred", int)
+
+
+def test_it_sees_messages_that_are_handled_after_the_end() -> None:
+    received = SoterPeerProtocol.received
+    with patch.object(SoterPeerProtocol, "received", lambda *arguments: received(*arguments) or True):
+        breaks("after the end has begun", talk(turns=5), Inbox, "close", does_nothing)
+
+
+def test_it_sees_what_the_budget_is_not_told() -> None:
+    breaks("budget was told otherwise", talk(half_a_ping(0, 0), more=BYSTANDER), Inbox, "held", 9999)
+
+
+def test_it_sees_timers_that_are_left() -> None:
+    breaks("timers are left", talk(), Ticker, "forget", does_nothing)
+
+
+def test_it_sees_a_factory_that_does_not_forget() -> None:
+    breaks("factory still knows", talk(), SoterFactory, "forget", does_nothing)
+
+
+def test_it_sees_a_nonce_that_is_kept() -> None:
+    breaks("nonce is still taken", talk(), LiveNonces, "discard", does_nothing)
+
+
+def test_it_sees_bytes_that_are_kept() -> None:
+    breaks("still buffered", talk(half_a_ping()), FrameDecoder, "clear", does_nothing)
+
+
+def test_it_sees_requests_that_are_kept() -> None:
+    breaks("timers are left", talk(happens("application_asks")), Requests, "close", does_nothing)
+
+
+def test_it_sees_deferreds_that_do_not_fire() -> None:
+    queued = [happens("remote_stops_reading"), *[happens("application_acts", 7)] * 40]
+    breaks("not told", talk(*queued), Outbox, "drop", empties)
+
+
+def test_it_sees_messages_that_are_malformed() -> None:
+    breaks("wrote what is malformed", talk(ping()), conversation, "PONG_COMMAND", b"version".ljust(12, b"\0"))
+
+
+def test_it_sees_a_peer_that_is_kept() -> None:
+    kept: list[object] = []
+    breaks("still referred to", talk(), SoterPeerProtocol, "peer_closed", lambda peer, reason: kept.append(peer))
+    assert len(kept) == 1
+
+
+def test_it_sees_that_another_connection_is_disturbed() -> None:
+    data = talk(happens("application_hangs_up"), happens("time_passes"), more=BYSTANDER)
+    breaks("another connection was disturbed", data, SoterFactory, "forget", disconnects_all)
