@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-import math
-import os
-import re
-import signal
-from collections.abc import Callable, Iterable, Mapping
+import getopt
+import sys
+import time
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
 from twisted.internet.endpoints import clientFromString, serverFromString
-from twisted.internet.error import CannotListenError
 from twisted.logger import LogLevel
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
-from txsoter.errors import FieldError
-from txsoter.networks import network_named
+from txsoter.errors import FieldError, TxsoterError
+from txsoter.networks import REGTEST, SIMNET, network_named
 from txsoter.peer.config import PeerConfig
 from txsoter.peer.logs import MessageLog
-from txsoter.service import PeerService, having_nothing
-from txsoter.wire import PROTOCOL_VERSION, Services
+from txsoter.service import options as made
+from txsoter.service.book import book_json, book_table, read_book
+from txsoter.service.node import NodeService, NodeSettings
+from txsoter.service.options import OFF, BadOption
+from txsoter.service.peers import having_nothing
+from txsoter.service.process import ProcessService
+from txsoter.service.scores import LOOPBACK
+from txsoter.service.settings import SettingsError, arguments, read_settings
+from txsoter.wire import PROTOCOL_VERSION
 
 __all__ = ["Options", "makeService"]
 
-OFF = "off"
-
-
 _DEFAULTS = PeerConfig(close_timeout=3.0)  # a service that is told to stop has five seconds
+
+OUTBOUND = 8
+"""How many peers are found by default, where there are any to be found and none was named."""
 
 _INTERVALS: dict[str, tuple[str, str]] = {
     "ping-interval": ("ping_interval", "between our pings"),
@@ -42,52 +47,18 @@ _INTERVALS: dict[str, tuple[str, str]] = {
     "close-timeout": ("close_timeout", "for the last data to be taken when we close"),
 }
 
+_COUNTS = (
+    ("max-connections", _DEFAULTS.max_connections, f"Remotes that may dial us at a time; or {OFF}."),
+    ("max-connections-per-address", _DEFAULTS.max_connections_per_address, f"Of them from one address; or {OFF}."),
+    ("max-messages-per-second", None, "Messages a second past which a remote is read no faster."),
+    ("max-bytes-per-second", None, "Bytes a second past which a remote is read no faster."),
+)
+_BUDGET = made.size("memory-budget", off=True)
 
-class BadOption(UsageError):
-    """An option that cannot be: names it, what was given, and what is allowed."""
+_COMMAND_LINE_ONLY = ("config", "help", "version", "verbose", "book", "book-json")
 
-
-def _seconds(option: str) -> Callable[[str], float | None]:
-    def coerce(text: str) -> float | None:
-        if text == OFF:
-            return None
-        try:
-            seconds = float(text)
-        except ValueError:
-            seconds = -1.0
-        if not 0 < seconds < math.inf:
-            raise BadOption(f"--{option} {text}: must be a number of seconds above 0, or {OFF}")
-        return seconds
-
-    return coerce
-
-
-def _services(text: str) -> int:
-    names = {service.name.lower(): int(service) for service in Services if service.name is not None}
-    try:
-        bits = int(text, 0)
-    except ValueError:
-        try:
-            bits = sum({names[name.strip().lower()] for name in text.split(",")})
-        except KeyError:
-            bits = -1
-    if not 0 <= bits < 1 << 64:
-        raise BadOption(f"--services {text}: must be a number below 2**64, or some of {','.join(names)}")
-    return bits
-
-
-def _protocol_version(text: str) -> int:
-    if not (text.isdecimal() and 209 <= int(text) <= PROTOCOL_VERSION):
-        raise BadOption(f"--protocol-version {text}: must be a number from 209 to {PROTOCOL_VERSION}")
-    return int(text)
-
-
-def _proxy(text: str) -> str:
-    try:
-        PeerConfig(proxy=text)
-    except FieldError as error:
-        raise BadOption(f"--proxy {text}: must be {error.limit}") from None
-    return text
+_LISTS = ("listen", "connect", "comment", "peer", "whitelist", "status-host")
+"""Options that may be given several times."""
 
 
 class Options(BaseOptions):
@@ -96,12 +67,14 @@ class Options(BaseOptions):
     :ivar config: what they make of a PeerConfig, after parsing.
     :ivar listens: name and endpoint of each ``--listen``.
     :ivar connects: name and endpoint of each ``--connect``.
+    :ivar node: what they make of NodeSettings.
     """
 
     synopsis = "[options]"
     longdesc = (
-        "Runs peers of the soter network. Each --connect is kept: dialled again, with back-off, when it is gone. "
-        "At least one --listen or --connect is needed. Endpoints are Twisted's: tcp:, tls:, unix:, tor: and others."
+        "Runs peers of the soter network. Each --connect is kept: dialled again, with back-off, when it is gone; "
+        "others are found by --outbound. Endpoints are Twisted's: tcp:, tls:, unix:, tor: and others. All options may "
+        "stand in a TOML file (--config), too. docs/operate.md tells more."
     )
 
     optParameters: ClassVar = [
@@ -112,27 +85,59 @@ class Options(BaseOptions):
             None,
             _DEFAULTS.services,
             "What we advertise: a number, or names such as network,witness.",
-            _services,
+            made.services,
         ],
-        ["protocol-version", None, PROTOCOL_VERSION, "The highest that we speak.", _protocol_version],
-        ["proxy", None, None, "HOST:PORT of the proxy behind --connect, which remotes must not learn.", _proxy],
+        ["protocol-version", None, PROTOCOL_VERSION, "The highest that we speak.", made.protocol_version],
+        ["proxy", None, None, "HOST:PORT of the proxy behind --connect, which remotes must not learn.", made.proxy],
         *(
-            [option, None, int(getattr(_DEFAULTS, field)), f"Seconds {words}; or {OFF}.", _seconds(option)]
+            [option, None, int(getattr(_DEFAULTS, field)), f"Seconds {words}; or {OFF}.", made.seconds(option)]
             for option, (field, words) in _INTERVALS.items()
         ),
+        *(
+            [option, None, default, words, made.number(option, 0 if option.startswith("max-conn") else 1, off=True)]
+            for option, default, words in _COUNTS
+        ),
+        [
+            "memory-budget",
+            None,
+            _DEFAULTS.memory_budget,
+            f"Bytes that all connections may hold together; or {OFF}.",
+            _BUDGET,
+        ],
+        ["outbound", None, None, "Peers to find: 8; 0 with --connect, on simnet, on regtest.", made.number("outbound")],
+        ["outbound-endpoint", None, "tcp:{host}:{port}:timeout=10", "How they are dialled, such as tor:{host}:{port}."],
+        ["state", None, None, "Folder of the address book; without it that is forgotten with the process."],
+        ["ban-hours", None, 4.0, "Hours for which who has misbehaved is refused.", made.hours],
+        ["status", None, None, "Endpoint of the status page, such as tcp:8556; on loopback unless it says else."],
+        ["metrics", None, None, "Endpoint of the metrics for Prometheus, such as tcp:9556; as --status."],
+        ["capture", None, None, "Folder in which all conversations are recorded; see python -m txsoter.capture."],
+        ["capture-total", None, 1 << 30, "Bytes that they may take there; the oldest go.", made.size("capture-total")],
+        [
+            "capture-connection",
+            None,
+            64 << 20,
+            "Bytes of one connection; its oldest go.",
+            made.size("capture-connection"),
+        ],
+        ["config", None, None, "TOML file with options, named as here; what is given here wins."],
     ]
     optFlags: ClassVar = [
         ["no-relay", None, "Ask remotes not to announce transactions."],
         ["strict", None, "Close on unknown commands, as soterd does."],
+        ["no-seeds", None, "Do not ask the network's seeds when too few peers are known."],
+        ["allow-unroutable", None, "Let loopback and private addresses into the address book."],
+        ["json-logs", None, "Log each event as a JSON object."],
+        ["book", None, "Show the address book in --state as a table, and end."],
+        ["book-json", None, "Show it as JSON, and end."],
     ]
 
     config: PeerConfig
+    node: NodeSettings
 
     def __init__(self) -> None:
         BaseOptions.__init__(self)
-        self["listen"] = []
-        self["connect"] = []
-        self["comment"] = []
+        for name in _LISTS:
+            self[name] = []
         self["verbose"] = 0
         self.listens: list[tuple[str, Any]] = []
         self.connects: list[tuple[str, Any]] = []
@@ -148,6 +153,18 @@ class Options(BaseOptions):
         self["connect"].append(endpoint)
 
     opt_c = opt_connect
+
+    def opt_peer(self, place: str) -> None:
+        """HOST:PORT of a peer that belongs into the address book. May be given several times."""
+        self["peer"].append(place)
+
+    def opt_whitelist(self, network: str) -> None:
+        """Address or network that is never refused, whatever it does. May be given several times."""
+        self["whitelist"].append(network)
+
+    def opt_status_host(self, name: str) -> None:
+        """Another name under which the status page may be asked for. May be given several times."""
+        self["status-host"].append(name)
 
     def opt_comment(self, comment: str) -> None:
         """A comment for the user agent. May be given several times."""
@@ -165,8 +182,12 @@ class Options(BaseOptions):
         :raises UsageError: for what cannot be. Below twistd or twist that ends the process instead, with one line
             and status 1: twistd would print all its help before the line, and twist has a status of its own.
         """
+        given = list(sys.argv[1:] if options is None else options)
         try:
-            BaseOptions.parseOptions(self, options)
+            try:
+                BaseOptions.parseOptions(self, [*self._from_file(given), *given])
+            except SettingsError as error:
+                raise BadOption(f"--config {error}") from None
         except UsageError as error:
             if self.parent is None:
                 raise
@@ -175,6 +196,23 @@ class Options(BaseOptions):
             line = " ".join(str(error).split())
             raise SystemExit(f"soter: {line if len(line) <= 400 else line[:397] + '...'}{hint}") from None
 
+    def _from_file(self, given: Sequence[str]) -> list[str]:
+        """What the settings file adds to the options that were given; these win, lists as a whole."""
+        try:
+            found, _ = getopt.getopt(list(given), self.shortOpt, self.longOpt)
+        except getopt.GetoptError:
+            # what that is, the parser itself will say
+            return []
+        short = {"-l": "listen", "-c": "connect", "-v": "verbose"}
+        named = {short.get(option, option.lstrip("-")): value for option, value in found}
+        if "config" not in named:
+            return []
+        long = [each for each in self.longOpt if each.rstrip("=") not in _COMMAND_LINE_ONLY]
+        flags = [each for each in long if not each.endswith("=")]
+        values = [each[:-1] for each in long if each.endswith("=")]
+        settings = arguments(read_settings(named["config"]), flags, values, _LISTS)
+        return [f"--{name}={value}" if name in values else f"--{name}" for name, value in settings if name not in named]
+
     def parseArgs(self, *args: str) -> None:
         """There are none."""
         if args:
@@ -182,19 +220,63 @@ class Options(BaseOptions):
 
     def postOptions(self) -> None:
         """Check what can be checked before anything runs."""
-        if not (self["listen"] or self["connect"]):
-            raise BadOption("--listen ENDPOINT or --connect ENDPOINT is needed, at least one of them")
+        if self["book"] or self["book-json"]:
+            self._show_book()
         self.config = self._make_config()
+        self.node = self._make_node()
+        if not (self["listen"] or self["connect"] or self.node.outbound):
+            raise BadOption("--listen ENDPOINT, --connect ENDPOINT or --outbound N is needed, at least one of them")
         self.listens = [
-            (text, _endpoint("listen", serverFromString, text, "tcp:18555:interface=127.0.0.1"))
+            (text, made.endpoint("listen", serverFromString, text, "tcp:18555:interface=127.0.0.1"))
             for text in self["listen"]
         ]
         self.connects = [
-            (text, _endpoint("connect", clientFromString, text, "tcp:192.0.2.7:18555")) for text in self["connect"]
+            (text, made.endpoint("connect", clientFromString, text, "tcp:192.0.2.7:18555")) for text in self["connect"]
         ]
+        twice = next((text for text in self["connect"] if self["connect"].count(text) > 1), None)
+        if twice is not None:
+            raise BadOption(f"--connect {twice}: must be given once; there are never two connections to one remote")
         if self["verbose"] and self.parent is not None and "logLevel" in self.parent:
             # twist logs from info on, and messages are logged at debug
             self.parent["logLevel"] = LogLevel.debug
+
+    def _show_book(self) -> None:
+        if self["state"] is None:
+            raise BadOption("--book: needs --state FOLDER, where the address book is")
+        show = book_json if self["book-json"] else book_table
+        try:
+            print(show(read_book(Path(self["state"])), time.time()))
+        except TxsoterError as error:
+            raise BadOption(f"--state {error}") from None
+        raise SystemExit(0)
+
+    def _make_node(self) -> NodeSettings:
+        network = self.config.network
+        alone = bool(self["connect"]) or network.magic in (SIMNET.magic, REGTEST.magic)
+        outbound = self["outbound"] if self["outbound"] is not None else 0 if alone else OUTBOUND
+        if outbound and network.magic == SIMNET.magic:
+            raise BadOption(f"--outbound {outbound}: must be 0 on simnet, where nothing is ever learned")
+        if self["capture-total"] < self["capture-connection"]:
+            raise BadOption("--capture-total: must be no less than --capture-connection")
+        for page, module, extra in (("metrics", "prometheus_client", "metrics"),):
+            if self[page] is not None and find_spec(module) is None:
+                raise BadOption(f"--{page} {self[page]}: needs pip install 'txsoter[{extra}]'")
+        return NodeSettings(
+            state=None if self["state"] is None else Path(self["state"]).absolute(),
+            outbound=outbound,
+            outbound_endpoint=made.template(self["outbound-endpoint"]),
+            named=tuple(made.peer_place(text, network.default_port) for text in self["peer"]),
+            seeds=not self["no-seeds"],
+            allow_unroutable=bool(self["allow-unroutable"]),
+            whitelist=(*LOOPBACK, *map(made.whitelisted, self["whitelist"])),
+            refusal=self["ban-hours"] * 3600,
+            metrics=None if self["metrics"] is None else made.served("metrics", self["metrics"]),
+            status=None if self["status"] is None else made.served("status", self["status"]),
+            status_hosts=tuple(self["status-host"]),
+            capture=None if self["capture"] is None else Path(self["capture"]).absolute(),
+            capture_total=self["capture-total"],
+            capture_connection=self["capture-connection"],
+        )
 
     def _make_config(self) -> PeerConfig:
         name, colon, version = self["user-agent"].partition(":")
@@ -218,6 +300,11 @@ class Options(BaseOptions):
                 listeners=having_nothing(),
                 log_connections=True,
                 log_messages=MessageLog(min(self["verbose"], MessageLog.DUMP)),
+                max_connections=self["max-connections"],
+                max_connections_per_address=self["max-connections-per-address"],
+                max_messages_per_second=self["max-messages-per-second"],
+                max_bytes_per_second=self["max-bytes-per-second"],
+                memory_budget=self["memory-budget"],
                 **{field: self[option] for option, (field, _) in _INTERVALS.items()},
             )
         except FieldError as error:
@@ -230,79 +317,15 @@ class Options(BaseOptions):
             raise BadOption(f"{what} must be {error.limit}") from None
 
 
-def _endpoint(option: str, parse: Callable[[Any, str], Any], text: str, example: str) -> Any:
-    # not before: twistd and twist let their user choose which reactor is installed
-    from twisted.internet import reactor
-
-    what = f"--{option} {text}: must be an endpoint such as {example}"
-    if text.startswith(("tor:", "onion:")) and find_spec("txtorcon") is None:
-        raise BadOption(f"--{option} {text}: needs txtorcon: pip install 'txsoter[tor]'")
-    lowest = 1 if option == "connect" else 0
-    if any(not lowest <= int(port) <= 65535 for port in re.findall(r":(?:port=)?(-?[0-9]+)(?=:|$)", text)):
-        raise BadOption(f"{what}: ports are from {lowest} to 65535")
-    if text.startswith(("tls:", "ssl:")) and find_spec("OpenSSL") is None:
-        raise BadOption(f"--{option} {text}: needs pip install 'twisted[tls]'")
-    try:
-        return parse(reactor, text)
-    except TypeError:
-        # says which of Twisted's functions lacks which argument
-        raise BadOption(what) from None
-    except Exception as error:
-        raise BadOption(f"{what}: {error}") from None
-
-
-class ProcessService(PeerService):
-    """A PeerService that is its process: SIGTERM ends both with status 0, and a port that is taken with 1.
-
-    :param twistd: twistd's own options, empty below twist.
-    """
-
-    def __init__(self, config: PeerConfig, twistd: Mapping[str, Any]) -> None:
-        super().__init__(config)
-        self._twistd = twistd
-
-    def privilegedStartService(self) -> None:
-        """Open the ports, while twistd still has the right to."""
-        self._start(super().privilegedStartService)
-
-    def startService(self) -> None:
-        """Dial."""
-        self._start(super().startService)
-        from twisted.internet import reactor
-
-        run: Any = reactor
-        run.callWhenRunning(self._end_by_sigterm, run)
-
-    def _end_by_sigterm(self, reactor: Any) -> None:
-        """Let SIGTERM stop the reactor, and no more: twistd and twist then kill themselves by it once more."""
-
-        def stop(*_: object) -> None:
-            reactor.callFromThread(lambda: reactor.running and reactor.stop())
-
-        signal.signal(signal.SIGTERM, stop)
-
-    def _start(self, start: Callable[[], object]) -> None:
-        try:
-            start()
-        except (CannotListenError, OSError) as error:
-            self.log.critical("soter: {error}", error=error)
-            self._tell_twistd(str(error))
-            raise SystemExit(1) from None
-
-    def _tell_twistd(self, error: str) -> None:
-        """Do what twistd does for other exceptions, whose tracebacks it shows."""
-        status_pipe, pid_file = self._twistd.get("statusPipe"), self._twistd.get("pidfile")
-        if pid_file:
-            Path(pid_file).unlink(missing_ok=True)
-        if status_pipe is not None:
-            os.write(status_pipe, f"1 {error}".encode("ascii", "backslashreplace")[:100])
-
-
-def makeService(options: Options) -> PeerService:
+def makeService(options: Options) -> ProcessService:
     """The service that the options ask for."""
-    service = ProcessService(options.config, options.parent or {})
+    node = NodeService(options.config, options.node)
     for name, endpoint in options.listens:
-        service.listen(endpoint, name)
+        node.listen(endpoint, name)
     for name, endpoint in options.connects:
-        service.dial(endpoint, name)
-    return service
+        node.dial(endpoint, name)
+    process = ProcessService(options.parent or {}, node.summary, bool(options["json-logs"]))
+    # any, for Twisted has no types here
+    parent: Any = process
+    parent.addService(node)
+    return process

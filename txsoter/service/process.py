@@ -11,7 +11,6 @@ from typing import Any
 
 from twisted.application.service import IServiceCollection, MultiService
 from twisted.internet.defer import Deferred
-from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.error import CannotListenError
 from twisted.logger import ILogObserver, Logger, jsonFileLogObserver
 from twisted.python.logfile import LogFile
@@ -50,7 +49,8 @@ class ProcessService(MultiService):
         MultiService.setServiceParent(self, parent)
         set_component = getattr(parent, "setComponent", None)
         if self._json_logs and set_component is not None:
-            set_component(ILogObserver, jsonFileLogObserver(self._log_file(), recordSeparator=""))
+            self._json_file = self._log_file()
+            set_component(ILogObserver, jsonFileLogObserver(self._json_file, recordSeparator=""))
 
     def _log_file(self) -> Any:
         name = self._twistd.get("logfile")
@@ -78,12 +78,21 @@ class ProcessService(MultiService):
 
         clock: Any = reactor
 
-        def late(failure: Any) -> None:
-            failure.trap(DeferredTimeout)
-            self.log.warn("not everything has ended within {seconds} s", seconds=STOP_WITHIN)
+        ended: Deferred[Any] = Deferred()
 
-        stopping: Deferred[Any] = MultiService.stopService(self)
-        return stopping.addTimeout(STOP_WITHIN, clock).addErrback(late)
+        def late() -> None:
+            self.log.warn("not everything has ended within {seconds} s", seconds=STOP_WITHIN)
+            ended.callback(None)
+
+        def in_time(result: Any) -> None:
+            if timeout.active():
+                timeout.cancel()
+                ended.callback(result)
+
+        # not addTimeout(), which would cancel what other parts still have to do
+        timeout = clock.callLater(STOP_WITHIN, late)
+        MultiService.stopService(self).addBoth(in_time)
+        return ended
 
     def _answer_signals(self, reactor: Any) -> None:
         # twistd and twist let the reactor end by SIGTERM, and then kill themselves by it once more

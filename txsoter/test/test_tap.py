@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import io
-import os
-import signal
-import tempfile
-from collections.abc import Callable
 from contextlib import redirect_stdout
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
-from twisted.internet.error import CannotListenError
-from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import LogLevel
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted import internet
-from txsoter import MAINNET, REGTEST, SIMNET, TESTNET1, MessageLog, PeerConfig, tap
-from txsoter.service import ListeningService
-from txsoter.tap import Options, ProcessService, makeService
+from txsoter import MAINNET, REGTEST, SIMNET, TESTNET1, MessageLog, PeerConfig
+from txsoter.service import ListeningService, options
+from txsoter.service.node import NodeService
+from txsoter.tap import Options, makeService
 
 LISTEN = ("--listen", "tcp:18555:interface=127.0.0.1")
 INTERVALS = (
@@ -116,9 +110,12 @@ class OptionsTests(SynchronousTestCase):
     def test_service(self) -> None:
         """The service has one part for each endpoint, and does nothing before it is started."""
         service = makeService(parsed(*LISTEN, "--connect", "tcp:192.0.2.7:1", "--connect", "tcp:192.0.2.7:2"))
-        self.assertEqual(len(service.services), 3)
-        self.assertEqual(sum(isinstance(each, ListeningService) for each in service.services), 1)
-        self.assertEqual(service.peers, frozenset())
+        [node] = service
+        assert isinstance(node, NodeService)
+        parts = list(node.peers)
+        self.assertEqual(len(parts), 3)
+        self.assertEqual(sum(isinstance(each, ListeningService) for each in parts), 1)
+        self.assertEqual(node.peers.peers, frozenset())
         self.assertFalse(service.running)
 
 
@@ -126,7 +123,7 @@ SUCH_LISTEN = "must be an endpoint such as tcp:18555:interface=127.0.0.1"
 SUCH_CONNECT = "must be an endpoint such as tcp:192.0.2.7:18555"
 
 BAD: tuple[tuple[tuple[str, ...], str], ...] = (
-    ((), "--listen ENDPOINT or --connect ENDPOINT is needed, at least one of them"),
+    (("--network", "simnet"), "--listen ENDPOINT, --connect ENDPOINT or --outbound N is needed, at least one of them"),
     (("--network", "moonnet"), "--network moonnet: must be one of mainnet, testnet1, regtest, simnet"),
     (("--listen", "pigeon:1"), f"--listen pigeon:1: {SUCH_LISTEN}: Unknown endpoint type: 'pigeon'"),
     (("--listen", "tcp:port"), f"--listen tcp:port: {SUCH_LISTEN}: invalid literal for int() with base 10: 'port'"),
@@ -171,7 +168,7 @@ class BadOptionsTests(SynchronousTestCase):
         """Each is a UsageError of one line."""
         for arguments, line in BAD:
             # good ones are there, too, but for what is about those
-            more = LISTEN if arguments and arguments[0] != "--listen" else ()
+            more = () if arguments[0] == "--listen" or "simnet" in arguments else LISTEN
             error = self.assertRaises(usage.UsageError, parsed, *more, *arguments)
             self.assertTrue(str(error).startswith(line), str(error))
             self.assertNotIn("\n", str(error))
@@ -183,7 +180,7 @@ class BadOptionsTests(SynchronousTestCase):
 
     def test_no_txtorcon(self) -> None:
         """A tor: endpoint without txtorcon says what to install."""
-        self.patch(tap, "find_spec", lambda name: None)
+        self.patch(options, "find_spec", lambda name: None)
         for arguments in (("--connect", "tor:soternode.onion:18555"), ("--listen", "onion:18555")):
             error = self.assertRaises(usage.UsageError, parsed, *arguments)
             self.assertEqual(str(error), f"{' '.join(arguments)}: needs txtorcon: pip install 'txsoter[tor]'")
@@ -191,7 +188,7 @@ class BadOptionsTests(SynchronousTestCase):
     def test_below_twistd(self) -> None:
         """Below twistd and twist the line ends the process, and no help is printed before it."""
         for arguments, line in BAD:
-            more = LISTEN if arguments and arguments[0] != "--listen" else ()
+            more = () if arguments[0] == "--listen" or "simnet" in arguments else LISTEN
             printed = io.StringIO()
             with redirect_stdout(printed):
                 ended = self.assertRaises(SystemExit, ParentOptions().parseOptions, ["soter", *more, *arguments])
@@ -209,74 +206,3 @@ class BadOptionsTests(SynchronousTestCase):
             parent = ParentOptions()
             usage.Options.parseOptions(parent, ["soter", *LISTEN, *flags])
             self.assertIs(parent["logLevel"], level)
-
-
-class FakeReactor:
-    """Notes what it is told."""
-
-    def __init__(self) -> None:
-        self.running = True
-        self.stopped = 0
-
-    def callWhenRunning(self, function: Callable[..., object], *arguments: object) -> None:
-        function(*arguments)
-
-    def callFromThread(self, function: Callable[[], object]) -> None:
-        function()
-
-    def stop(self) -> None:
-        self.stopped += 1
-        self.running = False
-
-
-class ProcessTests(SynchronousTestCase):
-    """ProcessService: the service that is a process."""
-
-    def fail_to_listen(self, twistd: dict[str, Any], start: str) -> list[str]:
-        """Start one whose port is taken, and return what it logs as critical."""
-        error = CannotListenError("127.0.0.1", 18555, OSError("taken"))
-        service = ProcessService(PeerConfig(network=SIMNET), twistd)
-
-        class Taken:
-            def listen(self, factory: object) -> None:
-                raise error
-
-        taken: Any = Taken()
-        service.listen(taken, "tcp:18555")
-        events: list[LogEvent] = []
-        observer: Any = events.append
-        globalLogPublisher.addObserver(observer)
-        self.addCleanup(globalLogPublisher.removeObserver, observer)
-        ended = self.assertRaises(SystemExit, getattr(service, start))
-        self.assertEqual(ended.code, 1)
-        return [formatEvent(each) for each in events if each["log_level"] is LogLevel.critical]
-
-    def test_taken(self) -> None:
-        """A port that is taken: one line in the log, and status 1, from twistd and twist alike."""
-        for start in ("privilegedStartService", "startService"):
-            lines = self.fail_to_listen({}, start)
-            self.assertEqual(lines, ["soter: Couldn't listen on 127.0.0.1:18555: taken."])
-
-    def test_taken_below_twistd(self) -> None:
-        """twistd's pid file goes, and the process that waits for the daemon is told why."""
-        folder = Path(tempfile.mkdtemp(dir="."))
-        self.addCleanup(folder.rmdir)
-        pid_file = folder / "twistd.pid"
-        pid_file.write_text("1")
-        reading, writing = os.pipe()
-        self.addCleanup(os.close, reading)
-        self.fail_to_listen({"pidfile": str(pid_file), "statusPipe": writing}, "privilegedStartService")
-        os.close(writing)
-        self.assertEqual(os.read(reading, 1000), b"1 Couldn't listen on 127.0.0.1:18555: taken.")
-        self.assertFalse(pid_file.exists())
-
-    def test_sigterm(self) -> None:
-        """SIGTERM stops the reactor, once, and leaves nothing for twistd to kill itself by."""
-        before = signal.getsignal(signal.SIGTERM)
-        self.addCleanup(signal.signal, signal.SIGTERM, before)
-        reactor = FakeReactor()
-        self.patch(internet, "reactor", reactor)
-        ProcessService(PeerConfig(network=SIMNET), {}).startService()
-        signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGTERM)
-        self.assertEqual(reactor.stopped, 1)

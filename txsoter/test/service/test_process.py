@@ -1,0 +1,145 @@
+"""Tests of :mod:`txsoter.service.process`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, Logger, LogLevel, formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted import internet
+from txsoter import SIMNET, PeerConfig
+from txsoter.service import PeerService
+from txsoter.service.process import ProcessService
+
+
+class FakeReactor:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.running = True
+        self.stopped = 0
+
+    def callWhenRunning(self, function: Callable[..., object], *arguments: object) -> None:
+        function(*arguments)
+
+    def callFromThread(self, function: Callable[[], object]) -> None:
+        function()
+
+    def stop(self) -> None:
+        self.stopped += 1
+        self.running = False
+
+
+class ProcessTests(SynchronousTestCase):
+    """ProcessService: the service that is a process."""
+
+    def fail_to_listen(self, twistd: dict[str, Any], start: str) -> list[str]:
+        """Start one whose port is taken, and return what it logs as critical."""
+        error = CannotListenError("127.0.0.1", 18555, OSError("taken"))
+        service = ProcessService(twistd)
+        peers = PeerService(PeerConfig(network=SIMNET))
+        peers.setServiceParent(service)
+
+        class Taken:
+            def listen(self, factory: object) -> None:
+                raise error
+
+        taken: Any = Taken()
+        peers.listen(taken, "tcp:18555")
+        events: list[LogEvent] = []
+        observer: Any = events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        ended = self.assertRaises(SystemExit, getattr(service, start))
+        self.assertEqual(ended.code, 1)
+        return [formatEvent(each) for each in events if each["log_level"] is LogLevel.critical]
+
+    def test_taken(self) -> None:
+        """A port that is taken: one line in the log, and status 1, from twistd and twist alike."""
+        for start in ("privilegedStartService", "startService"):
+            lines = self.fail_to_listen({}, start)
+            self.assertEqual(lines, ["soter: Couldn't listen on 127.0.0.1:18555: taken."])
+
+    def test_taken_below_twistd(self) -> None:
+        """twistd's pid file goes, and the process that waits for the daemon is told why."""
+        folder = Path(tempfile.mkdtemp(dir="."))
+        self.addCleanup(folder.rmdir)
+        pid_file = folder / "twistd.pid"
+        pid_file.write_text("1")
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, reading)
+        self.fail_to_listen({"pidfile": str(pid_file), "statusPipe": writing}, "privilegedStartService")
+        os.close(writing)
+        self.assertEqual(os.read(reading, 1000), b"1 Couldn't listen on 127.0.0.1:18555: taken.")
+        self.assertFalse(pid_file.exists())
+
+    def start(self, service: ProcessService) -> FakeReactor:
+        """Start it with signals handled, which are given back afterwards."""
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        reactor = FakeReactor()
+        self.patch(internet, "reactor", reactor)
+        service.startService()
+        return reactor
+
+    def test_sigterm(self) -> None:
+        """SIGTERM stops the reactor, once, and leaves nothing for twistd to kill itself by."""
+        reactor = self.start(ProcessService({}))
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        self.assertEqual(reactor.stopped, 1)
+
+    def test_sigusr1(self) -> None:
+        """It logs a summary."""
+        lines: list[str] = []
+        observer: Any = lambda event: lines.append(formatEvent(event))  # noqa: E731
+        self.start(ProcessService({}, lambda: ["peers: 3", "book: {no format}"]))
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        signal.raise_signal(signal.SIGUSR1)
+        self.assertEqual(lines, ["peers: 3", "book: {no format}"])
+
+    def test_it_ends_in_time_although_a_part_does_not(self) -> None:
+        class Endless(Service):
+            def stopService(self) -> Deferred[None]:
+                return Deferred()
+
+        clock = Clock()
+        self.patch(internet, "reactor", clock)
+        service = ProcessService({})
+        Endless().setServiceParent(service)
+        stopping = service.stopService()
+        clock.advance(4)
+        self.assertNoResult(stopping)
+        clock.advance(0.5)
+        self.successResultOf(stopping)
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_json_logs(self) -> None:
+        """Each line of the log is a JSON object; below twistd it goes where twistd's would."""
+        folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, folder)
+        application = MultiService()
+        components: dict[Any, Any] = {}
+        application.setComponent = components.__setitem__  # type: ignore[attr-defined]
+        service = ProcessService({"logfile": str(folder / "soter.log")}, json_logs=True)
+        service.setServiceParent(application)
+        [observer] = components.values()
+        Logger(observer=observer).info("hello {name}", name="world")
+        [line] = (folder / "soter.log").read_text().splitlines()
+        event = json.loads(line)
+        self.assertEqual((event["log_format"], event["name"]), ("hello {name}", "world"))
+        self.assertEqual(event["log_level"]["name"], "info")
+        service._json_file.close()
