@@ -1,0 +1,14 @@
+"""A page that shows what goes on: peers, what they announce, why connections end; live, and as JSON.
+
+::
+
+    status = StatusService(serverFromString(reactor, loopback_endpoint("8080")), lambda: service.peers, config)
+    service = PeerService(config, observers=[status.observer])
+    status.setServiceParent(service)
+"""
+
+from txsoter.service.status.access import loopback_endpoint
+from txsoter.service.status.parts import Ban, Dialled, StatusParts
+from txsoter.service.status.service import StatusService
+
+__all__ = ["Ban", "Dialled", "StatusParts", "StatusService", "loopback_endpoint"]

@@ -1,0 +1,134 @@
+"""``StatusService``: a page that shows what goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from txsoter.peer.addressing import address_text, ip_of
+from txsoter.peer.config import PeerConfig
+from txsoter.peer.protocol import SoterPeerProtocol
+from txsoter.service.peers import ListeningService
+from txsoter.service.status.access import HostCheck
+from txsoter.service.status.events import MAX_STREAMS, EventStreams
+from txsoter.service.status.guard import Guard
+from txsoter.service.status.parts import Parts, StatusParts
+from txsoter.service.status.resource import StatusResource, StatusSite
+from txsoter.service.status.watching import Picture, StatusObserver
+
+__all__ = ["SAMPLE_SECONDS", "StatusService"]
+
+SAMPLE_SECONDS = 5.0
+"""Between samples of each peer's past."""
+
+
+class StatusService(MultiService):
+    """A status page, live by server-sent events, and the same as JSON at ``/status.json``.
+
+    ::
+
+        status = StatusService(endpoint, lambda: service.peers, config)
+        service = PeerService(config, observers=[status.observer])
+        status.setServiceParent(service)
+
+    :param endpoint: where it listens. Anybody who reaches it may look, so this is loopback unless you know better:
+        see :func:`~txsoter.service.status.loopback_endpoint`.
+    :param peers: gives the peers that live.
+    :param config: theirs, of which it shows who we are.
+    :param parts: what else there is to show.
+    :param hosts: names by which others may ask for the page, besides localhost and the address it listens on: those of
+        a proxy before it.
+    :param clock: by default the reactor.
+    :param name: of the endpoint, for the log.
+    :ivar observer: give it to the peers' service, or nothing is known of what they announce and why they end.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        endpoint: IStreamServerEndpoint,
+        peers: Callable[[], Iterable[SoterPeerProtocol]],
+        config: PeerConfig,
+        *,
+        parts: StatusParts | None = None,
+        hosts: Iterable[str] = (),
+        clock: IReactorTime | None = None,
+        name: str = "the status page",
+    ) -> None:
+        MultiService.__init__(self)
+        if clock is None:
+            # not before: the user may choose which one is installed
+            from twisted.internet import reactor
+
+            global_clock: Any = reactor
+            clock = global_clock
+        self._clock = clock
+        self.observer = StatusObserver(clock)
+        self._picture = Picture(config, clock, peers, self.observer, Parts(parts or StatusParts()))
+        self._streams = EventStreams(self._picture, clock)
+        site = StatusSite(StatusResource(self._picture, self._streams, HostCheck(hosts)), clock)
+        # besides those who look for long, some who only ask
+        self._guard = Guard(site, clock, limit=2 * MAX_STREAMS)
+        # any, for it takes every factory
+        guard: Any = self._guard
+        self._listening = ListeningService(endpoint, name, guard)
+        MultiService.addService(self, self._listening)
+        self._sampling = LoopingCall(self._sample)
+        self._sampling.clock = clock
+        self._fails = False
+
+    @property
+    def url(self) -> str | None:
+        """Where the page is, for people; None while it is not served."""
+        port = self._listening.port
+        if port is None:
+            return None
+        here = address_text(port.getHost())
+        return here if here.startswith("unix:") else f"http://{here}/"
+
+    @property
+    def lookers(self) -> int:
+        """How many look at the page now."""
+        return len(self._streams)
+
+    def snapshot(self) -> dict[str, Any]:
+        """What the page shows, as ``/status.json`` has it but for ``now``."""
+        return self._picture.content()
+
+    def startService(self) -> None:
+        """Serve it.
+
+        :raises twisted.internet.error.CannotListenError: when the port cannot be opened.
+        """
+        MultiService.startService(self)
+        self._picture.started_at = self._clock.seconds()
+        self._sampling.start(SAMPLE_SECONDS)
+        port = self._listening.port
+        ip = None if port is None else ip_of(port.getHost())
+        if ip is not None and not ip_address(ip).is_loopback:
+            self.log.warn("the status page at {url} can be seen by whoever reaches it", url=self.url)
+
+    def _sample(self) -> None:
+        try:
+            self._picture.sample()
+            self._fails = False
+        except Exception:
+            # told once, not every few seconds for months
+            if not self._fails:
+                self.log.failure("the status page cannot look at the peers")
+            self._fails = True
+
+    def stopService(self) -> Deferred[None]:
+        """End it, and all who look; fires once the port and all connections are closed."""
+        if self._sampling.running:
+            self._sampling.stop()
+        stopping = maybeDeferred(MultiService.stopService, self)
+        return gatherResults([stopping, self._guard.abort_all()]).addCallback(lambda _: None)

@@ -1,0 +1,24 @@
+"""Which tests are only run when they are asked for: ``pytest -m soak`` and ``pytest -m browser`` run them."""
+
+from __future__ import annotations
+
+import pytest
+
+ONLY_WHEN_ASKED = {
+    "soak": "takes many minutes; left out unless -m names it",
+    "browser": "needs Chromium and selenium, and fails without them; left out unless -m names it",
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, words in ONLY_WHEN_ASKED.items():
+        config.addinivalue_line("markers", f"{name}: {words}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # not by addopts: there "-m live" would take its place, and "-m 'not live'" would run them
+    unasked = [name for name in ONLY_WHEN_ASKED if name not in config.option.markexpr]
+    left_out = [item for item in items if any(item.get_closest_marker(name) is not None for name in unasked)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
