@@ -9,7 +9,9 @@ TOR = ["txtorcon>=26.6"]
 EXAMPLES = ["tqdm>=4.66"]
 TABLES = ["rich>=14.3"]
 TESTING = ["hypothesis>=6.100"]
-TEST = ["pytest>=8", "pytest-twisted>=1.14.3", "coverage>=7.10", *TESTING, *TOR, *EXAMPLES, *TABLES]
+METRICS = ["prometheus-client>=0.21"]
+BROWSER = ["selenium>=4.20"]
+TEST = ["pytest>=8", "pytest-twisted>=1.14.3", "coverage>=7.10", *TESTING, *METRICS, *TOR, *EXAMPLES, *TABLES]
 
 setup(
     name="txsoter",
@@ -25,18 +27,34 @@ setup(
     package_dir={"": "."},
     py_modules=["pytest_soterd"],
     entry_points={"pytest11": ["pytest_soterd = pytest_soterd"]},
-    package_data={"txsoter": ["py.typed"], "txsoter.test": ["data/*"]},
-    install_requires=["twisted>=24.11", "attrs>=22.2", "typing_extensions>=4.2", "semver>=3.1", "zope.interface>=5.0"],
+    package_data={
+        "txsoter": ["py.typed"],
+        "txsoter.test": ["data/*"],
+        "txsoter.service.status": ["*.html", "*.css", "*.js"],
+    },
+    install_requires=[
+        "twisted>=24.11",
+        "attrs>=22.2",
+        "typing_extensions>=4.2",
+        "semver>=3.1",
+        "zope.interface>=5.0",
+        # tomllib of Python 3.11
+        "tomli>=2.0; python_version < '3.11'",
+    ],
     extras_require={
         "tor": TOR,
         "examples": EXAMPLES,
         # txsoter.testing.strategies
         "testing": TESTING,
+        "metrics": METRICS,
+        # all that twistd soter may want
+        "operate": METRICS,
         "test": TEST,
+        "browser": [*TEST, *BROWSER],
         # there are wheels for Linux alone, and building it takes a clang
         "fuzz": [*TESTING, "atheris>=2.3; sys_platform == 'linux'"],
         "bench": [*TABLES, "python-bitcoinlib", "bitcoinx", "btclib"],
-        "dev": [*TEST, "ruff>=0.9", "mypy>=1.15", "mypy-zope>=1.0.9", "build>=1.2"],
+        "dev": [*TEST, *BROWSER, "tomli>=2.0", "ruff>=0.9", "mypy>=1.15", "mypy-zope>=1.0.9", "build>=1.2"],
     },
     classifiers=[
         "Development Status :: 4 - Beta",
