@@ -10,8 +10,10 @@ EXAMPLES = ["tqdm>=4.66"]
 TABLES = ["rich>=14.3"]
 TESTING = ["hypothesis>=6.100"]
 METRICS = ["prometheus-client>=0.21"]
+# BSD, without dependencies; reads packets and pcap files
+PCAP = ["dpkt>=1.9.8"]
 BROWSER = ["selenium>=4.20"]
-TEST = ["pytest>=8", "pytest-twisted>=1.14.3", "coverage>=7.10", *TESTING, *METRICS, *TOR, *EXAMPLES, *TABLES]
+TEST = ["pytest>=8", "pytest-twisted>=1.14.3", "coverage>=7.10", *TESTING, *METRICS, *PCAP, *TOR, *EXAMPLES, *TABLES]
 
 setup(
     name="txsoter",
@@ -48,7 +50,8 @@ setup(
         "testing": TESTING,
         "metrics": METRICS,
         # all that twistd soter may want
-        "operate": METRICS,
+        "operate": [*METRICS, *PCAP],
+        "pcap": PCAP,
         "test": TEST,
         "browser": [*TEST, *BROWSER],
         # there are wheels for Linux alone, and building it takes a clang

@@ -1,0 +1,43 @@
+"""How far something has come, for who looks on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+__all__ = ["Progress"]
+
+
+class Progress:
+    """A line on a terminal that changes in place; nothing anywhere else."""
+
+    def __init__(self, stream: TextIO, now: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._shows = stream.isatty()
+        self._now = now
+        self._next = 0.0
+        self._width = 0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.clear()
+
+    def show(self, text: Callable[[], str]) -> None:
+        """Show ``text``, not more than ten times a second."""
+        if not self._shows or self._now() < self._next:
+            return
+        self._next = self._now() + 0.1
+        line = text()
+        self._stream.write(f"\r{line:<{self._width}}")
+        self._stream.flush()
+        self._width = len(line)
+
+    def clear(self) -> None:
+        """Take it away."""
+        if self._width:
+            self._stream.write(f"\r{'':<{self._width}}\r")
+            self._stream.flush()
+            self._width = 0
