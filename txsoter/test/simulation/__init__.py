@@ -1,0 +1,1 @@
+"""Seeded simulations: whole networks of peers, and what must hold in each of them."""

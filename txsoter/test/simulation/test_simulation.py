@@ -1,0 +1,155 @@
+"""What must hold in every network, tried in hundreds of them.
+
+A failure names its seed. To run that one alone, with all that it does the same to the byte::
+
+    SIMULATION_SEED=1234 pytest txsoter/test/simulation
+
+The long version runs the seeds from 0 on, or others::
+
+    SIMULATION_SEEDS=5000 pytest -m soak txsoter/test/simulation
+    SIMULATION_SEEDS=5000:9000 pytest -m soak txsoter/test/simulation
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Iterable
+from time import process_time
+from unittest.mock import patch
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from txsoter.peer.factory import SoterFactory
+from txsoter.peer.inventory import KnownInventory, TrickleQueue
+from txsoter.peer.lifecycle import PeerLifecycle
+from txsoter.peer.limits import MemoryBudget
+from txsoter.peer.outbox import Outbox
+from txsoter.peer.requests import Requests
+from txsoter.peer.timers import Deadline
+from txsoter.test.peer.support import TrialCase
+from txsoter.test.simulation.hosts import Deliberate
+from txsoter.test.simulation.running import Report, run_seed
+from txsoter.test.test_imports import in_fresh_interpreter
+from txsoter.wire import Message, Tx
+
+SEED = os.environ.get("SIMULATION_SEED")
+SEEDS = os.environ.get("SIMULATION_SEEDS", "5000")
+
+DIGESTS = """
+import sys
+from txsoter.test.simulation.running import run_seed
+# other objects at other addresses
+junk = [object() for _ in range(hash("soter") % 10_000)]
+print(*[run_seed(int(seed)).digest for seed in sys.argv[1:]])
+"""
+
+
+def trouble(report: Report) -> str:
+    """What is wrong, and how to see it again."""
+    lines = [f"seed {report.seed}: SIMULATION_SEED={report.seed} pytest {os.path.relpath(os.path.dirname(__file__))}"]
+    return "\n  ".join([*lines, *report.wrong])
+
+
+def run_seeds(
+    seeds: Iterable[int], flush: Callable[[], object] = lambda: None, most: int = 3
+) -> tuple[list[Report], list[str]]:
+    """Run simulations, until as many as ``most`` have failed.
+
+    :return: what they were like, and the troubles of those that failed.
+    """
+    reports: list[Report] = []
+    troubles: list[str] = []
+    gc.collect()
+    # what is there already is not looked through after each of them
+    gc.freeze()
+    try:
+        for seed in seeds:
+            report = run_seed(seed, flush=flush)
+            reports.append(report)
+            if report.wrong:
+                troubles.append(trouble(report))
+                if len(troubles) == most:
+                    break
+    finally:
+        gc.unfreeze()
+    return reports, troubles
+
+
+class SimulationTests(TrialCase):
+    """Properties of all networks; ``properties.py`` has them one by one."""
+
+    def flush(self) -> None:
+        """Forget what listeners that are to fail have logged."""
+        self.flushLoggedErrors(Deliberate)
+
+    def assert_all_is_well(self, seeds: Iterable[int]) -> list[Report]:
+        """Run simulations in which nothing may be wrong."""
+        reports, troubles = run_seeds(seeds, self.flush)
+        self.assertEqual(troubles, [], "\n".join(troubles))
+        return reports
+
+    def test_two_hundred_networks(self) -> None:
+        """Nothing is lost or changed, everything fires, nothing is left, nothing is told twice, nothing grows."""
+        reports = self.assert_all_is_well(range(200) if SEED is None else [int(SEED)])
+        if SEED is None:
+            # they are no empty ones
+            self.assertGreater(sum(report.messages for report in reports), 100_000)
+            self.assertGreater(sum(report.announced for report in reports), 50_000)
+            self.assertGreater(sum(report.deferreds for report in reports), 50_000)
+
+    def test_hundreds_of_peers_in_one_network(self) -> None:
+        report = run_seed(1, 50, self.flush)
+        self.assertEqual(report.wrong, [], trouble(report))
+        self.assertGreater(report.ready, 200)
+
+    def test_what_is_broken_is_found(self) -> None:
+        """Each property fails when what it is about is broken, and says which seed it was."""
+        put = Outbox.put
+
+        def lossy(outbox: Outbox, frame: bytes, message: Message, done: Deferred[None] | None = None) -> None:
+            if not isinstance(message, Tx):
+                put(outbox, frame, message, done)
+            elif done is not None:
+                done.callback(None)
+
+        def nothing(*_: object) -> None: ...
+
+        for broken, name, instead, words in (
+            (Outbox, "put", lossy, "wrote other messages than it was told to send"),
+            (KnownInventory, "add", nothing, "which the remote is known to have"),
+            (TrickleQueue, "append", nothing, "never announced"),
+            (Requests, "close", nothing, "has not fired when all connections have ended: request"),
+            (Deadline, "disarm", nothing, "is left when all connections have ended: <DelayedCall"),
+            (SoterFactory, "forget", nothing, "the factory remembers it"),
+            (MemoryBudget, "account", nothing, "and has accounted for 0"),
+            (PeerLifecycle, "_abort", nothing, "still waiting"),
+        ):
+            with patch.object(broken, name, instead):
+                reports, troubles = run_seeds(range(40), self.flushLoggedErrors, most=1)
+            self.assertIn(words, "\n".join(troubles), f"{broken.__name__}.{name}")
+            self.assertIn(f"SIMULATION_SEED={reports[-1].seed} pytest ", troubles[-1])
+
+    def test_a_seed_says_everything(self) -> None:
+        """Neither the run before nor addresses nor the order of sets makes a difference."""
+        seeds = [3, 4, 5, 6]
+        here = [run_seed(seed, flush=self.flush).digest for seed in reversed(seeds)][::-1]
+        there = in_fresh_interpreter(DIGESTS, *map(str, seeds)).split()
+        self.assertEqual(here, there)
+        self.assertEqual(len({*here}), len(seeds))
+
+
+@pytest.mark.soak
+def test_thousands_of_networks(capsys: pytest.CaptureFixture[str]) -> None:
+    first, _, last = SEEDS.rpartition(":")
+    start = process_time()
+    reports, troubles = run_seeds(range(int(first or 0), int(last)))
+    with capsys.disabled():
+        print(
+            f"\n  {len(reports)} networks, {sum(each.peers for each in reports)} peers,"
+            f" {sum(each.messages for each in reports)} messages, {sum(each.announced for each in reports)} announced,"
+            f" {sum(each.deferreds for each in reports)} Deferreds,"
+            f" {sum(each.seconds for each in reports) / 3600:.0f} hours in {process_time() - start:.0f} s"
+        )
+    assert not troubles, "\n".join(troubles)
