@@ -14,8 +14,9 @@ How fast txsoter is, beside other Python libraries, and beside what Twisted and 
   codec   bytes to messages and back, without a connection
   peer    two processes with a connection between them: pings, invs, blocks, handshakes, latency
   scale   thousands of idle connections: memory, CPU, and telling all of them something
+  metrics what metrics for Prometheus cost
 
-Without a suite all three run, which takes less than ten minutes. Figures are medians of the rounds with their spread;
+Without a suite all of them run, which takes less than ten minutes. Figures are medians of the rounds with their spread;
 what is compared takes turns within each round, after a warm-up. Leave the machine alone meanwhile.
 """
 
@@ -51,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m benchmarks", description=DESCRIPTION, formatter_class=plain, parents=[common]
     )
-    suites = top.add_subparsers(dest="suite", metavar="[codec|peer|scale]", title="suites")
+    suites = top.add_subparsers(dest="suite", metavar="[codec|peer|scale|metrics]", title="suites")
     suites.add_parser("codec", help="bytes to messages and back", parents=[common])
     peer = suites.add_parser(
         "peer", help="two processes and a connection", description=PEER, formatter_class=plain, parents=[common]
@@ -59,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     _peer_commands(peer)
     scale = suites.add_parser("scale", help="thousands of idle connections", parents=[common])
     _scale_commands(scale)
+    suites.add_parser("metrics", help="what metrics cost", parents=[common])
     return top
 
 
@@ -80,6 +82,7 @@ def _peer_commands(peer: argparse.ArgumentParser) -> None:
     drive.add_argument("count", type=float, help="how many; seconds for tx")
     for end in (serve, drive):
         end.add_argument("--as", dest="kind", choices=kinds, default="txsoter", help="what the end is made of")
+        end.add_argument("--metrics", action="store_true", help="with metrics, served and asked for each second")
 
 
 def _scale_commands(scale: argparse.ArgumentParser) -> None:
@@ -112,17 +115,17 @@ def _be_one_end(arguments: argparse.Namespace) -> None:
     elif arguments.end == "serve":
         from benchmarks.peer_ends import serve
 
-        serve(arguments.endpoint, arguments.kind, arguments.read_vectors, arguments.report)
+        serve(arguments.endpoint, arguments.kind, arguments.read_vectors, arguments.report, arguments.metrics)
     else:
         from benchmarks.peer_ends import MODES, drive
 
         if arguments.mode not in (*MODES, "-"):
             raise SystemExit(f"mode {arguments.mode!r}: must be one of {', '.join(MODES)}, or -")
-        drive(arguments.endpoint, arguments.kind, arguments.mode, arguments.count)
+        drive(arguments.endpoint, arguments.kind, arguments.mode, arguments.count, arguments.metrics)
 
 
 def _run_suites(suite: str | None, rounds: int, quick: bool, json_file: str | None) -> None:
-    from benchmarks import codec, measure, peer, scale
+    from benchmarks import codec, measure, metrics, peer, scale
 
     # whoever ends this process ends its children, too
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -130,6 +133,7 @@ def _run_suites(suite: str | None, rounds: int, quick: bool, json_file: str | No
         "codec": codec.run,
         "peer": peer.run,
         "scale": scale.run,
+        "metrics": metrics.run,
     }
     machine = measure.machine()
     about = {"machine": machine, "command": " ".join(sys.argv[1:]), "rounds": rounds, "quick": quick}

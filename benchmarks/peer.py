@@ -11,7 +11,7 @@ from benchmarks.children import Child
 from benchmarks.measure import Figure, Report, Row, collect, interleave, progress_bar
 from benchmarks.pace import TX_RATE
 
-__all__ = ["run"]
+__all__ = ["OURS", "Case", "Ends", "run"]
 
 OURS, BARE, CHECKSUM = "txsoter", "bare", "checksum"
 
@@ -56,11 +56,12 @@ LATENCY = Case(f"pings beside {TX_RATE} tx/s", "tx", 10, 0.2, "tx", (CHECKSUM,))
 class Ends:
     """A process that serves and one that drives, of one kind."""
 
-    def __init__(self, stack: ExitStack, kind: str, *serve_options: str) -> None:
+    def __init__(self, stack: ExitStack, kind: str, *serve_options: str, drive_options: tuple[str, ...] = ()) -> None:
         self._serve = stack.enter_context(
             Child("peer", "serve", "tcp:0:interface=127.0.0.1", "--as", kind, "--report", *serve_options)
         )
         self._kind = kind
+        self._drive_options = drive_options
         self._stack = stack
         self._drive: Child | None = None
 
@@ -69,7 +70,7 @@ class Ends:
         port = self._serve.answer()["port"]
         # ready by the first command
         self._drive = self._stack.enter_context(
-            Child("peer", "drive", f"tcp:127.0.0.1:{port}", "-", "0", "--as", self._kind)
+            Child("peer", "drive", f"tcp:127.0.0.1:{port}", "-", "0", "--as", self._kind, *self._drive_options)
         )
 
     def measure(self, case: Case, count: float) -> Mapping[str, float]:

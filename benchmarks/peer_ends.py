@@ -124,16 +124,25 @@ class Counts:
         return {**found, "cpu": now - cpu}
 
 
-def serve(endpoint: str, kind: str, read_vectors: str | None, report: bool) -> None:
+def metering(reactor: Any, metrics: bool) -> Callable[[PeerConfig, Listeners], PeerConfig]:
+    """How an end gives a config its listeners: just so, or with metrics."""
+    if not metrics:
+        return lambda config, listeners: config.replace(listeners=listeners)
+    # what only this needs is not imported elsewhere
+    from benchmarks.metering import Metering
+
+    return Metering(reactor).metered
+
+
+def serve(endpoint: str, kind: str, read_vectors: str | None, report: bool, metrics: bool = False) -> None:
     """Accept connections until interrupted; with ``report`` until standard input ends, answering each of its lines."""
     log_warnings()
 
     async def main(reactor: Any) -> None:
         counts = Counts(read_vectors)
         ours = kind == "txsoter"
-        factory = (
-            SoterServerFactory(peer_config(listeners=counts.listeners())) if ours else floor_factory(kind == "checksum")
-        )
+        config = metering(reactor, metrics)(peer_config(), counts.listeners())
+        factory = SoterServerFactory(config) if ours else floor_factory(kind == "checksum")
         port = await serverFromString(reactor, endpoint).listen(factory)
         host = port.getHost()
         print(json.dumps({"listening": endpoint, "port": getattr(host, "port", None)}), flush=True)
@@ -151,7 +160,7 @@ def serve(endpoint: str, kind: str, read_vectors: str | None, report: bool) -> N
     react(main)
 
 
-def drive(endpoint: str, kind: str, mode: str, count: float) -> None:
+def drive(endpoint: str, kind: str, mode: str, count: float, metrics: bool = False) -> None:
     """Dial, do what ``mode`` says ``count`` times (``tx``: seconds), and print what it took, as JSON.
 
     With mode ``-``, modes and counts are read from standard input, a line each.
@@ -160,7 +169,8 @@ def drive(endpoint: str, kind: str, mode: str, count: float) -> None:
 
     async def main(reactor: Any) -> None:
         dialled = clientFromString(reactor, endpoint)
-        driver = Driver(reactor, dialled) if kind == "txsoter" else FloorDriver(reactor, dialled, kind == "checksum")
+        ours = kind == "txsoter"
+        driver = Driver(reactor, dialled, metrics) if ours else FloorDriver(reactor, dialled, kind == "checksum")
 
         async def do(words: list[str]) -> dict[str, float]:
             return await _run(driver, words[0], float(words[1]))
@@ -205,12 +215,16 @@ async def _handshakes(driver: Driver | FloorDriver, count: int, at_once: int) ->
 
 
 class Driver:
-    """The dialling end, of this library."""
+    """The dialling end, of this library.
 
-    def __init__(self, reactor: Any, endpoint: IStreamClientEndpoint) -> None:
+    :param metrics: whether its peers have some.
+    """
+
+    def __init__(self, reactor: Any, endpoint: IStreamClientEndpoint, metrics: bool) -> None:
         self._reactor = reactor
         self._endpoint = endpoint
-        self._config = peer_config()
+        self._metered = metering(reactor, metrics)
+        self._config = self._metered(peer_config(), Listeners())
         self._sources: dict[str, Callable[[], Iterator[Message]]] = {
             "inv": lambda: inputs.sent_on(inputs.inventories()),
             "inv-tuples": lambda: iter(inputs.inventories()),
@@ -243,7 +257,7 @@ class Driver:
             elif got == count:
                 done.callback(None)
 
-        peer = await connect(self._endpoint, self._config.replace(listeners=Listeners(on_pong=on_pong)))
+        peer = await connect(self._endpoint, self._metered(self._config, Listeners(on_pong=on_pong)))
         done = self._done(peer)
         started = perf_counter()
         for sent in range(1, min(window, count) + 1):
@@ -281,7 +295,7 @@ class Driver:
         """Transactions at a steady rate, and how long pings beside them take."""
         latencies = Latencies()
         listeners = Listeners(on_pong=lambda peer, pong: latencies.answered(pong.nonce))
-        peer = await connect(self._endpoint, self._config.replace(listeners=listeners))
+        peer = await connect(self._endpoint, self._metered(self._config, listeners))
         txs = tuple(inputs.sent_on(inputs.transactions()))
         await pace(
             self._reactor,

@@ -91,6 +91,16 @@ def test_scale(tmp_path: Path) -> None:
     assert "CPU idle" in printed
 
 
+def test_metrics(tmp_path: Path) -> None:
+    """Pings cross with metrics and without, at the end that answers and at both, and the metrics are served."""
+    printed, rows = quick("metrics", tmp_path)
+    assert len(rows) == 5
+    for name, row in rows.items():
+        assert_figures(row, *(("on",) if name.startswith("a look at ") else ("off", "on")))
+        assert row["figures"]["on"]["min"] > 0
+    assert "round trips go into the histogram" in printed
+
+
 def test_ends_alone() -> None:
     """One end serves, another process drives it, and the accepting end's listeners count what came."""
     from benchmarks.children import Child

@@ -20,6 +20,7 @@ from zope.interface.verify import verifyObject
 from txsoter import (
     CloseCause,
     HandshakeFailed,
+    Listeners,
     PeerConfig,
     SoterClientFactory,
     SoterPeerProtocol,
@@ -186,6 +187,15 @@ class FactoryTests(WholePeerTestCase):
         self.assertEqual(told, [(CloseCause.DISCONNECT, "shutting down")] * 4)
         self.assertEqual((factory.peers, clock.getDelayedCalls()), (set(), []))
         self.assertIs(unconnected.state, State.CLOSED)
+
+    def test_disconnect_all_ends_them_in_the_order_in_which_they_were_made(self) -> None:
+        """A set's order is another one in each run, and a simulation that ends so could not be repeated."""
+        ended: list[SoterPeerProtocol] = []
+        listeners = Listeners(on_closed=lambda peer, reason: ended.append(peer))
+        factory = SoterServerFactory(config(listeners=listeners))
+        peers = [factory.buildProtocol(None) for _ in range(30)]
+        self.successResultOf(factory.disconnect_all())
+        self.assertEqual(ended, peers)
 
     def test_listen_gives_the_endpoints_port_and_makes_inbound_peers(self) -> None:
         port: IListeningPort = wrong("a port")
