@@ -100,11 +100,10 @@ class NodeService(MultiService):
         self.status: StatusService | None = None
         self.capture: Capture | None = None
         self.outbound: OutboundService | None = None
-        if settings.metrics is not None:
-            metrics = self._make_metrics(config)
+        metrics = None if settings.metrics is None else self._make_metrics(config)
+        if metrics is not None:
             config = config.replace(listeners=metrics.timed(config.listeners))
             observers.append(metrics)
-            self.metrics = MetricsService(metrics, settings.metrics, reactor=reactor)
         if settings.status is not None:
             self.status = self._make_status(config, settings.status)
             observers.append(self.status.observer)
@@ -119,6 +118,9 @@ class NodeService(MultiService):
             protocol = self.capture
         self.peers = PeerService(config, observers=observers, protocol=protocol, may_enter=self.scores.may_enter)
         self._keeper = keeper
+        if metrics is not None and settings.metrics is not None:
+            # it asks at once
+            self.metrics = MetricsService(metrics, settings.metrics, reactor=reactor)
 
     def _live(self) -> Iterable[SoterPeerProtocol]:
         return self.peers.peers
