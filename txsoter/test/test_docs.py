@@ -7,6 +7,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from txsoter.service.metrics import Metrics
+from txsoter.tap import Options
+
 TESTS = Path(__file__).parent
 PAGES = TESTS.parent.parent / "docs"
 
@@ -28,3 +31,18 @@ class ReliabilityTests(SynchronousTestCase):
         named = re.findall(r"`(?:[\w/]*/)?(test_\w+(?:\.py)?|\w+Tests)`", page.read_text(encoding="utf-8"))
         self.assertGreater(len(named), 80)
         self.assertEqual([name for name in named if name not in there], [])
+
+
+class OperateTests(SynchronousTestCase):
+    def test_every_option_and_metric_is_on_the_page(self) -> None:
+        """docs/operate.md: every flag, every metric."""
+        page = PAGES / "operate.md"
+        if not page.is_file():
+            self.assertFalse((PAGES.parent / "setup.py").is_file())
+            return
+        text = page.read_text(encoding="utf-8")
+        options = {each.rstrip("=") for each in Options().longOpt} - {"help", "version"}
+        self.assertEqual([each for each in sorted(options) if f"`--{each}" not in text], [])
+        described = {f"{each.name}_total" if each.type == "counter" else each.name for each in Metrics(tuple).collect()}
+        self.assertGreater(len(described), 10)
+        self.assertEqual([name for name in sorted(described) if f"`{name}" not in text], [])
