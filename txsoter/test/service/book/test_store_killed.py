@@ -45,7 +45,7 @@ async def run():
     # those that are named do not make way for others
     for each in range(number):
         book.name(place(each).host, 5070)
-    new = 1500
+    new = 1 if number else 1500
     while True:
         for _ in range(new):
             book.name(place(number).host, 5070)
