@@ -56,7 +56,7 @@ setup(
         "browser": [*TEST, *BROWSER],
         # there are wheels for Linux alone, and building it takes a clang
         "fuzz": [*TESTING, "atheris>=2.3; sys_platform == 'linux'"],
-        "bench": [*TABLES, "python-bitcoinlib", "bitcoinx", "btclib"],
+        "bench": [*TABLES, *METRICS, "python-bitcoinlib", "bitcoinx", "btclib"],
         "dev": [*TEST, *BROWSER, "tomli>=2.0", "ruff>=0.9", "mypy>=1.15", "mypy-zope>=1.0.9", "build>=1.2"],
     },
     classifiers=[

@@ -301,7 +301,7 @@ class PeerConnection(PeerLifecycle):
         change = held - self._accounted
         if change >= GRAIN or -change >= GRAIN or (change and not held):
             self._accounted = held
-            self._accounted_waiting = waiting
+            self._accounted_waiting = waiting + HELD_MESSAGE * len(self._outbox)
             self.config.memory.account(self, held)
 
     def held_too_much(self, held: int, total: int) -> None:
@@ -363,7 +363,7 @@ class PeerConnection(PeerLifecycle):
         outbox.put(frame, message, done)
         if outbox.waiting > self.config.soft_queue_limit:
             self.reading_changed()
-        elif outbox.waiting - self._accounted_waiting >= GRAIN:
+        elif outbox.waiting + HELD_MESSAGE * len(outbox) - self._accounted_waiting >= GRAIN:
             self._account()
 
     def _release_held(self) -> None:

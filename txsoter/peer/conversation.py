@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from abc import abstractmethod
 from collections.abc import Callable
 from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,7 +26,6 @@ from txsoter.peer.addressing import LOOPBACK_NAMES, host_and_port, ip_of, receiv
 from txsoter.peer.connection import PeerConnection
 from txsoter.peer.handshake import LIVE_NONCES, State, check_protocol_version, check_version, move, own_version
 from txsoter.peer.inbox import Received
-from txsoter.peer.inventory import KnownInventory, TrickleQueue
 from txsoter.peer.keepalive import PingTracker
 from txsoter.peer.listeners import listener_name
 from txsoter.peer.logs import MAX_REASON, let_go, sanitize
@@ -36,8 +36,6 @@ from txsoter.peer.ticker import ROUNDING
 from txsoter.peer.timers import Repeating
 from txsoter.wire import (
     Encoding,
-    Inv,
-    InventoryVector,
     Message,
     Ping,
     Pong,
@@ -88,9 +86,7 @@ class PeerConversation(PeerConnection):
 
     __slots__ = (
         "_bloom_refused",
-        "_early_blocks",
         "_handler_errors",
-        "_known",
         "_malformed",
         "_max_height",
         "_nonce",
@@ -102,8 +98,6 @@ class PeerConversation(PeerConnection):
         "_stall_loop",
         "_time_offset",
         "_trailing_bytes",
-        "_trickle",
-        "_trickle_loop",
         "_unknown_commands",
         "_wants_headers",
     )
@@ -120,16 +114,18 @@ class PeerConversation(PeerConnection):
         self._unknown_commands = 0
         self._bloom_refused = 0
         self._handler_errors = 0
-        self._known = KnownInventory(config.max_known_inventory)
-        self._trickle = TrickleQueue(config.max_trickle_queue)
-        self._early_blocks: list[InventoryVector] = []
         self._ping_every: float | None = None
         self._ping_at = 0.0
-        self._trickle_loop: Repeating | None = None
         self._stall_loop: Repeating | None = None
         self._pings = PingTracker()
         timeout = config.stall_timeout
         self._stall = None if timeout is None else StallDetector(timeout, config.stall_headers)
+
+    # -- a subclass's part ---------------------------------------------------------------------
+
+    @abstractmethod
+    def _announce(self) -> None:
+        """The remote is ready to be told what waits."""
 
     # -- for subclasses ------------------------------------------------------------------------
 
@@ -163,9 +159,6 @@ class PeerConversation(PeerConnection):
         if interval is not None:
             self._ping_every = interval * (1 - self.config.random.random() / 10)
             self._ping_at = self._clock.seconds() + self._ping_every
-
-    def _start_trickle(self) -> None:
-        self._trickle_loop = self._repeating(self._trickle_loop, self.config.trickle_interval, self._trickle_out)
 
     def _say_version(self) -> bool:
         """Send our ``version``; False when it cannot be made, which ends the connection."""
@@ -245,10 +238,7 @@ class PeerConversation(PeerConnection):
         self.state = move(self.state, State.READY)
         self._was_ready = True
         self._start_pings()
-        early_blocks, self._early_blocks = self._early_blocks, []
-        for vector in early_blocks:
-            self._announce_block(vector)
-        self._trickle_out()
+        self._announce()
         assert self._remote is not None
         if self.config.log_connections:
             agent = sanitize(self._remote.user_agent)
@@ -470,22 +460,6 @@ class PeerConversation(PeerConnection):
         if self._stall.waiting and not self.is_closing:
             self._stall_loop = self._repeating(self._stall_loop, self.config.stall_interval, self._check_stall)
 
-    def _trickle_out(self) -> None:
-        """Announce what waits, if the remote is ready for it."""
-        for batch in self._trickle.batches(self._known):
-            self._send(Inv(batch), Encoding.BASE, None)
-        # an on_write listener may have queued more
-        if not len(self._trickle) and self._trickle_loop is not None:
-            self._trickle_loop.stop()
-
-    def _announce_block(self, vector: InventoryVector) -> None:
-        """Announce a block at once, or as soon as the remote is ready."""
-        if self.state is State.READY:
-            self._send(Inv([vector]), Encoding.BASE, None)
-        elif not self.is_closing:
-            self._early_blocks.append(vector)
-            del self._early_blocks[: -self.config.max_trickle_queue]
-
     def _ping(self) -> None:
         self._send(Ping(self.config.random.getrandbits(64)), Encoding.BASE, None)
 
@@ -528,15 +502,12 @@ class PeerConversation(PeerConnection):
 
     def _stop_timers(self) -> None:
         super()._stop_timers()
-        for loop in (self._trickle_loop, self._stall_loop):
-            if loop is not None:
-                loop.stop()
+        if self._stall_loop is not None:
+            self._stall_loop.stop()
 
     def _ended(self, reason: CloseReason) -> None:
         if self._nonce is not None:
             LIVE_NONCES.discard(self._nonce)
-        self._trickle.clear()
-        self._early_blocks.clear()
         if self.config.log_connections or reason.cause not in _ORDINARY:
             _log.info("{peer}: {reason}", peer=str(self), reason=reason)
         factory = self.factory

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 
 from txsoter.errors import FieldError, IllegalTransition, RequestClosed
-from txsoter.peer.conversation import PeerConversation
+from txsoter.peer.announcing import PeerAnnouncing
 from txsoter.peer.handshake import State
 from txsoter.peer.stats import PeerStats
 from txsoter.peer.verbs import LastAsked, address_caches, pick_addresses
@@ -22,13 +22,11 @@ from txsoter.wire import (
     GetBlocks,
     GetHeaders,
     Hash,
-    InventoryVector,
     Message,
     NetAddress,
     Reject,
     Services,
 )
-from txsoter.wire.inventory import INVENTORY_VECTOR
 
 if TYPE_CHECKING:
     from txsoter.peer.config import PeerConfig
@@ -44,7 +42,7 @@ T = TypeVar("T")
 _CONFIGURED: Any = object()
 
 
-class SoterPeerProtocol(PeerConversation):
+class SoterPeerProtocol(PeerAnnouncing):
     """A remote peer of the soter network.
 
     Made by :class:`~txsoter.SoterClientFactory` and :class:`~txsoter.SoterServerFactory`, or subclassed: override
@@ -112,7 +110,8 @@ class SoterPeerProtocol(PeerConversation):
         """Send a message, and wait for its answer.
 
         The answer to ``getdata`` is known by its hash, a pong by its nonce, any other by its kind alone:
-        the first such message goes to the request that has waited longest. May be awaited inside a listener.
+        the first such message goes to the request that has waited longest. May be awaited inside a listener; but two
+        peers whose listeners both await an answer of the other's wait until one times out: each answers in its turn.
 
         :param expected_type: the answer's class.
         :param timeout: seconds; None to wait as long as the connection lasts; by default ``request_timeout``.
@@ -142,41 +141,6 @@ class SoterPeerProtocol(PeerConversation):
         return answer
 
     # -- inventory -----------------------------------------------------------------------------
-
-    def queue_inventory(self, vector: InventoryVector, force: bool = False) -> None:
-        """Announce something, unless the remote is known to have it.
-
-        Blocks are announced at once, and not marked as known by that; all else waits for the next trickle.
-        Before the remote is ready they are kept and sent once it is; when not connected they are dropped.
-
-        :param force: announce it although known; the remote may have forgotten.
-        :raises txsoter.errors.FieldError: for a vector that cannot be encoded.
-        """
-        vector = _checked(vector)
-        if get_ident() != self._thread:
-            self._cross(self.queue_inventory, vector, force)
-            return
-        if self.state is State.CONNECTING or self.is_closing or (vector in self._known and not force):
-            return
-        if vector.is_block:
-            self._announce_block(vector)
-            return
-        self._trickle.append(vector, force)
-        if self.state is State.READY:
-            if self.config.trickle_interval is None:
-                self._trickle_out()
-            else:
-                self._start_trickle()
-
-    def add_known_inventory(self, vector: InventoryVector) -> None:
-        """Note that the remote has something, so that it is not announced to it.
-
-        What it announces is not noted by itself: call this for what the remote offers and sends.
-        """
-        if get_ident() != self._thread:
-            self._cross(self.add_known_inventory, vector)
-            return
-        self._known.add(_checked(vector))
 
     def update_height(self, height: int) -> None:
         """Note that the remote has a block of that height, for ``stats().max_height``, which only grows."""
@@ -321,22 +285,6 @@ class SoterPeerProtocol(PeerConversation):
             bloom_refused=self._bloom_refused,
             handler_errors=self._handler_errors,
         )
-
-
-def _checked(vector: InventoryVector) -> InventoryVector:
-    """``vector``, if it is one.
-
-    :raises FieldError: for what cannot be encoded.
-    """
-    try:
-        vector = InventoryVector(*vector)
-    except TypeError:
-        raise FieldError("vector", vector, "an InventoryVector") from None
-    try:
-        INVENTORY_VECTOR.pack_one(vector)
-    except FieldError as error:
-        raise error.within("InventoryVector") from None
-    return vector
 
 
 def _bytes(field: str, text: str | bytes) -> bytes:

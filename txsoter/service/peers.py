@@ -58,7 +58,7 @@ def having_nothing() -> Listeners:
 class PeerService(MultiService):
     """Dials peers and dials them again when they are gone, lets others dial us, and ends all of them when it stops.
 
-    :param config: of all its peers.
+    :param config: of all its peers. The service's own copy of it, ``.config``, has the memory budget that they share.
     :param observers: told of connections and messages before the config's listeners.
     :param protocol: the class of its peers, or what makes them.
     :param may_enter: says of the address of one who dials us why it may not come in, or None when it may.

@@ -14,17 +14,17 @@ from twisted.python.failure import Failure
 
 from txsoter import SoterPeerProtocol
 from txsoter import errors as soter
-from txsoter.errors import LocalError, SendQueueFull
+from txsoter.errors import SendQueueFull
 from txsoter.peer.handshake import State
 from txsoter.testing import SimulatedClock, SimulatedTransport
 from txsoter.wire import Encoding, Inv, InventoryVector, Message, Version, write_message
 from txsoter.wire.framing import HEADER_SIZE
 
-__all__ = ["ANNOUNCED", "DROPPED", "KNOWN", "QUEUED", "Ledger", "Sent", "Side", "WatchedPeer", "key_of"]
+__all__ = ["ANNOUNCED", "KNOWN", "QUEUED", "Ledger", "Sent", "Side", "WatchedPeer", "key_of"]
 
 T = TypeVar("T")
 
-QUEUED, KNOWN, ANNOUNCED, DROPPED = "queued", "known", "announced", "dropped"
+QUEUED, KNOWN, ANNOUNCED = "queued", "known", "announced"
 
 EXPECTED_FAILURES = (
     soter.ConnectionClosed,
@@ -231,13 +231,6 @@ class WatchedPeer(SoterPeerProtocol):
         # behind what waits in the queue there may be an announcement that was right when it was made
         sure = self._connected_at is None or not (self._held or len(self._outbox))
         self.side.note(KNOWN, vector, sure)
-
-    def _observe_write(self, size: int, message: Message, error: LocalError | None) -> None:
-        if isinstance(error, SendQueueFull) and isinstance(message, Inv):
-            # of announcements that find the queue full on_write is told, and nobody else
-            for vector in message.vectors:
-                self.side.note(DROPPED, vector, False)
-        super()._observe_write(size, message, error)
 
 
 class HookedPeer(WatchedPeer):

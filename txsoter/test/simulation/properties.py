@@ -8,7 +8,7 @@ from txsoter import PeerConfig
 from txsoter.peer.handshake import State
 from txsoter.peer.inbox import HELD_MESSAGE
 from txsoter.peer.limits import GRAIN
-from txsoter.test.simulation.ledger import ANNOUNCED, DROPPED, KNOWN, QUEUED, Side
+from txsoter.test.simulation.ledger import ANNOUNCED, KNOWN, QUEUED, Side
 from txsoter.wire import InventoryVector
 from txsoter.wire.framing import HEADER_SIZE
 
@@ -145,8 +145,6 @@ def announcements(side: Side) -> Iterator[str]:
             elif kind == KNOWN:
                 # a block is looked up when it is queued, anything else once more when its trickle comes
                 known_since = index if flag or vector.is_block else known_since
-            elif kind == DROPPED:
-                continue
             elif vector.is_block:
                 blocks_due -= 1
                 if blocks_due < 0:
@@ -176,7 +174,7 @@ def completeness(side: Side) -> Iterator[str]:
     until = side.ledger.now() - (config.trickle_interval or 0.0) - 0.001
     for vector, indices in _by_vector(entries).items():
         kinds = {entries[index][0] for index in indices}
-        if QUEUED not in kinds or kinds & {KNOWN, ANNOUNCED, DROPPED}:
+        if QUEUED not in kinds or kinds & {KNOWN, ANNOUNCED}:
             continue
         if entries[indices[0]][3] < until:
             yield f"{side} never announced {vector}"
