@@ -230,40 +230,42 @@ class KeepTests(OutboundCase):
         self.wait(100, 1)
         self.assertEqual(len(outbound.ready), 2)
 
-    def test_book_not_read_yet(self) -> None:
-        """A book that is being read has nobody yet."""
-        book = AddressBook(TESTNET1, self.clock)
-        self.assertIsNone(book.pick())
-        self.begin()
-        self.wait(5)
-
     def test_stopped(self) -> None:
-        """What is being dialled is given up, also in its handshake, and does not count; who is ready stays."""
+        """What is being dialled is given up, and does not count; who is ready stays. It can be started again."""
         outbound = self.begin(4)
         self.wait(1.2)
         ready = set(outbound.ready)
         self.assertTrue(ready)
-        shaking = next(place for place in self.places if place not in self.world.dialled)
-        self.world.hanging = dict.fromkeys(each for each in self.places if each != shaking)
-        self.world.silent = True
-        self.wait(60, 1)
-        attempts = set(outbound.attempts)
-        self.assertTrue(attempts)
-        self.successResultOf(outbound.stopService())
-        self.world.pump()
-        self.assertEqual(self.peers.peers, ready)
-        for place in attempts:
-            known = self.book.get(place)
-            assert known is not None
-            self.assertEqual(known.attempts, 0)
+        self.world.hanging = dict.fromkeys(self.places)
+        self.wait(10, 1)
+        self.assertEqual(len(outbound.attempts), 3)
+        self.give_up(outbound, ready)
         dialled = len(self.world.dialled)
         self.world.hanging.clear()
-        self.world.silent = False
         self.wait(60, 1)
         self.assertEqual(len(self.world.dialled), dialled)
         outbound.startService()
         self.wait(60, 1)
         self.assertEqual(len(outbound.ready), 4)
+
+    def test_stopped_while_shaking_hands(self) -> None:
+        """So is what has been connected to, and has not shaken hands."""
+        self.world.silent = True
+        outbound = self.begin(3)
+        self.wait(10, 1)
+        self.assertEqual(len(self.peers.peers), 3)
+        self.give_up(outbound, set())
+
+    def give_up(self, outbound: OutboundService, left: set[Any]) -> None:
+        """Stop it: nothing of what it tried is left, or noted as a failure."""
+        attempts = set(outbound.attempts)
+        self.successResultOf(outbound.stopService())
+        self.world.pump()
+        self.assertEqual(self.peers.peers, left)
+        for place in attempts:
+            known = self.book.get(place)
+            assert known is not None
+            self.assertEqual(known.attempts, 0)
 
     def test_peer_service_stops_first(self) -> None:
         """When the connections are ended for it, that says nothing of the remotes."""
