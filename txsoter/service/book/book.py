@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from random import Random, SystemRandom
-from secrets import token_bytes
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock, succeed
@@ -56,7 +55,7 @@ class AddressBook(Service):
     :param allow_unroutable: take loopback, private and other addresses that are not of the internet, too.
     :param worker: where the file is read and written; by default a thread of its own, for which ``clock`` must be a
         reactor.
-    :param random: where picks come from.
+    :param random: where picks come from, and the secret that says where addresses stand.
     :ivar clock: tells the time.
     """
 
@@ -119,12 +118,12 @@ class AddressBook(Service):
         if self.running:
             return
         if self._folder is not None:
-            self._store = Store(self._folder, self.network, self.clock.seconds)
+            self._store = Store(self._folder, self.network, self.clock.seconds, self._random.randbytes(32))
             self._tell_damage()
             # by a call, not now: no thread begins before the reactor runs, which it may never do
             self._timer = self.clock.callLater(0, self._load, self._store)
         elif self._buckets is None:
-            self._begin(self._fresh(token_bytes(32)))
+            self._begin(self._fresh(self._random.randbytes(32)))
         Service.startService(self)
 
     def stopService(self) -> Deferred[None]:
@@ -167,7 +166,7 @@ class AddressBook(Service):
                     error=str(error),
                 )
                 self._store = None
-                buckets = self._fresh(token_bytes(32))
+                buckets = self._fresh(self._random.randbytes(32))
                 store.close()
                 self._worker.stop()
             self._tell_damage()

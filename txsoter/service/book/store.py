@@ -138,17 +138,18 @@ class Store:
     :param folder: made if it is not there.
     :param network: whose addresses they are.
     :param seconds: tells the time, for the name of what is set aside.
+    :param key: of a book that is begun, 32 bytes that nobody can guess; by default new ones.
     :ivar damaged: what was found when it was opened, if it was damaged.
     :raises BookError: when the folder cannot be used, or holds the book of something else.
     """
 
-    def __init__(self, folder: Path, network: Network, seconds: Callable[[], float]) -> None:
+    def __init__(self, folder: Path, network: Network, seconds: Callable[[], float], key: bytes | None = None) -> None:
         self.path = folder / FILE
         self.damaged: BookDamaged | None = None
         self._folder = folder
         self._network = network
         self._seconds = seconds
-        self._key = token_bytes(32)
+        self._key = token_bytes(32) if key is None else key
         # None after damage, when no new file could be begun yet
         self._connection: sqlite3.Connection | None = None
         self._lost: BookDamaged | None = None

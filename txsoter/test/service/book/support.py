@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -68,6 +68,23 @@ def world() -> Clock:
     clock = Clock()
     clock.advance(NOW)
     return clock
+
+
+def places(count: int, first: int = 11) -> list[Place]:
+    """Places of the internet, no two of them in one group: those of ``first``.0, ``first``.1, and so on."""
+    return [at(f"{first + number // 256}.{number % 256}.1.2") for number in range(count)]
+
+
+def neighbours(place: Place) -> Iterator[Place]:
+    """Any number of other places of its group."""
+    one, two = place.ip[12:14]
+    for number in range(1 << 20):
+        yield at(f"{one}.{two}.{number >> 8 & 255}.{number & 255}", 2000 + (number >> 16))
+
+
+def rival(place: Place, slot_of: Callable[[Place], int]) -> Place:
+    """Another place that belongs into the same slot."""
+    return next(other for other in neighbours(place) if other != place and slot_of(other) == slot_of(place))
 
 
 class AtOnce:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from itertools import islice
 from random import Random
 from unittest.mock import patch
@@ -12,26 +11,9 @@ from txsoter.service.book.known import Known
 from txsoter.service.book.places import Place, group_of, source_group
 from txsoter.service.book.tables import BUCKET, NEW_BUCKETS, TRIED_BUCKETS, Slots
 from txsoter.test.peer.support import TrialCase
-from txsoter.test.service.book.support import DAY, HOUR, NOW, SOURCE, at, buckets, ip
+from txsoter.test.service.book.support import DAY, HOUR, NOW, SOURCE, at, buckets, ip, neighbours, places, rival
 
 MINUTE = 60
-
-
-def places(count: int, first: int = 11) -> list[Place]:
-    """Places of the internet, no two of them in one group: those of ``first``.0, ``first``.1, and so on."""
-    return [at(f"{first + number // 256}.{number % 256}.1.2") for number in range(count)]
-
-
-def neighbours(place: Place) -> Iterator[Place]:
-    """Any number of other places of its group."""
-    one, two = place.ip[12:14]
-    for number in range(1 << 20):
-        yield at(f"{one}.{two}.{number >> 8 & 255}.{number & 255}", 2000 + (number >> 16))
-
-
-def rival(place: Place, slot_of: Callable[[Place], int]) -> Place:
-    """Another place that belongs into the same slot."""
-    return next(other for other in neighbours(place) if other != place and slot_of(other) == slot_of(place))
 
 
 SLOTS = Slots(bytes(32))
@@ -191,80 +173,6 @@ class HearTests(TrialCase):
             slots += len(book.known[place].slots)
         # after four tellings: 1/8 have one, 38/64 two, 17/64 three, 1/64 four
         self.assertLess(abs(slots / 400 - 2.17), 0.15)
-
-
-class FloodTests(TrialCase):
-    """Who tells most is not picked most."""
-
-    def share(self, good: Callable[[Buckets, Place], object], sources: int, one_network: bool, flood: int) -> float:
-        """The part of picks that a flood gets while 100 good ones are known, all of which must stay."""
-        book, rng = buckets(3), Random(4)
-        for place in places(100, 40):
-            good(book, place)
-        known = set(book.known)
-        self.assertGreater(len(known), 95)
-        for number in range(flood):
-            host = f"{number >> 8 & 255}.{number & 255}"
-            where = f"6.6.{host}" if one_network else f"{rng.randrange(11, 30)}.{rng.randrange(256)}.{host}"
-            place = at(where, 5070 + (number >> 16))
-            book.hear(place, 1, NOW, ip(f"6.6.6.{rng.randrange(sources)}"), NOW)
-        self.assertGreater(len(book), len(known))
-        self.assertTrue(known <= set(book.known))
-        picks = 4000
-        return sum(self.picked(book) not in known for _ in range(picks)) / picks
-
-    def picked(self, book: Buckets) -> Place:
-        known = book.pick(NOW)
-        assert known is not None
-        return known.place
-
-    def tried(self, book: Buckets, place: Place) -> None:
-        book.succeeded(place, 1, NOW - DAY)
-
-    def heard(self, book: Buckets, place: Place) -> None:
-        book.hear(place, 1, NOW - HOUR, ip(f"130.{place.ip[13] % 50}.7.7"), NOW)
-
-    def heard_of_one(self, book: Buckets, place: Place) -> None:
-        book.hear(place, 1, NOW - HOUR, SOURCE, NOW)
-
-    def test_flood_from_one_network(self) -> None:
-        """A source that feeds 100,000 addresses of one /16 gets under 5 % of picks while 100 good ones are known."""
-        self.assertLess(self.share(self.tried, 1, True, 100_000), 0.05)
-
-    def test_flood_while_all_is_hearsay(self) -> None:
-        """Under 5 %, too, when the good ones were only heard of, from many or from one."""
-        for good in (self.heard, self.heard_of_one):
-            self.assertLess(self.share(good, 1, True, 20_000), 0.05)
-
-    def test_flood_of_all_networks(self) -> None:
-        """Under 5 %, too, when 256 sources in one /16 feed addresses of everywhere."""
-        for good in (self.tried, self.heard_of_one):
-            self.assertLess(self.share(good, 256, False, 40_000), 0.05)
-
-    def test_half_at_most(self) -> None:
-        """However many tell, one that has worked gets half of the picks."""
-        book = buckets(5)
-        book.succeeded(at("1.2.3.4"), 1, NOW - DAY)
-        for number, place in enumerate(places(3000)):
-            book.hear(place, 1, NOW, ip(f"{11 + number % 80}.{number % 256}.7.7"), NOW)
-        share = sum(self.picked(book) == at("1.2.3.4") for _ in range(2000)) / 2000
-        self.assertGreater(share, 0.45)
-        self.assertLess(share, 0.55)
-
-    def test_hearsay_when_nothing_works(self) -> None:
-        """When those that have worked fail, hearsay gets its half, however few tell it: one must find out."""
-        book = buckets(6)
-        for place in places(50):
-            book.succeeded(place, 1, NOW - DAY)
-        for place in places(50, 20):
-            book.hear(place, 1, NOW, SOURCE, NOW)
-        before = sum(not book.known[self.picked(book)].tried for _ in range(2000)) / 2000
-        for known in list(book.known.values()):
-            if known.tried:
-                book.failed(known.place, NOW)
-        after = sum(not book.known[self.picked(book)].tried for _ in range(2000)) / 2000
-        self.assertLess(before, 0.05)
-        self.assertGreater(after, 0.45)
 
 
 class OutcomeTests(TrialCase):
@@ -507,53 +415,3 @@ class NameTests(TrialCase):
             book.is_own(place)
         self.assertEqual(list(book.own), own[2:])
         self.assertTrue(set(own[:2]) <= book.changed)
-
-
-class PickTests(TrialCase):
-    """Buckets.pick and sample."""
-
-    def test_nothing(self) -> None:
-        """Of nothing nothing is picked or told."""
-        self.assertIsNone(buckets().pick(NOW))
-        self.assertEqual(buckets().sample(NOW, 1000, 23, 50), [])
-
-    def test_skipped(self) -> None:
-        """What is not wanted is not picked; the one that is left is found, in either table."""
-        book = buckets()
-        for number, place in enumerate(places(900)):
-            (book.succeeded(place, 1, NOW) if number % 2 else book.hear(place, 1, NOW, place.ip, NOW))
-        for wanted in list(book.known)[10:14]:
-            known = book.pick(NOW, lambda each, wanted=wanted: each.place != wanted)  # type: ignore[misc]
-            assert known is not None
-            self.assertEqual(known.place, wanted)
-        self.assertIsNone(book.pick(NOW, lambda each: True))
-
-    def test_all_are_picked(self) -> None:
-        """Everyone's turn comes, also that of one that fails and fails."""
-        book = buckets(8)
-        for number, place in enumerate(places(40)):
-            (book.succeeded(place, 1, NOW - DAY) if number % 2 else book.hear(place, 1, NOW, place.ip, NOW))
-        failing = book.known[next(iter(book.known))]
-        failing.attempts = 9
-        picked = [book.pick(NOW) for _ in range(20_000)]
-        self.assertEqual(set(picked), set(book.known.values()))
-        self.assertLess(picked.count(failing), 20_000 / 40 / 5)
-
-    def test_sample(self) -> None:
-        """Told are 23 % of all, all when there are few, no more than asked for, no stale ones, none twice."""
-        book = buckets()
-        for place in places(40):
-            book.succeeded(place, 1, NOW)
-        self.assertEqual(len(book.sample(NOW, 1000, 23, 50)), 40)
-        for place in places(2000, 20):
-            book.hear(place, 1, NOW, place.ip, NOW)
-            if len(book) == 1000:
-                break
-        told = book.sample(NOW, 1000, 23, 50)
-        self.assertEqual((len(told), len(set(told))), (230, 230))
-        self.assertEqual(len(book.sample(NOW, 100, 23, 50)), 100)
-        self.assertNotEqual(set(told), set(book.sample(NOW, 1000, 23, 50)))
-        later = NOW + 31 * DAY
-        fresh = at("1.2.3.4")
-        book.succeeded(fresh, 1, later)
-        self.assertEqual([known.place for known in book.sample(later, 1000, 23, 50)], [fresh])
