@@ -57,7 +57,7 @@ _BUDGET = made.size("memory-budget", off=True)
 
 _COMMAND_LINE_ONLY = ("config", "help", "version", "verbose", "book", "book-json")
 
-_LISTS = ("listen", "connect", "comment", "peer", "whitelist", "status-host")
+_LISTS = ("listen", "connect", "comment", "peer", "advertise", "whitelist", "status-host")
 """Options that may be given several times."""
 
 
@@ -157,6 +157,10 @@ class Options(BaseOptions):
     def opt_peer(self, place: str) -> None:
         """HOST:PORT of a peer that belongs into the address book. May be given several times."""
         self["peer"].append(place)
+
+    def opt_advertise(self, place: str) -> None:
+        """IP:PORT at which others can reach us, told to peers that we dial. May be given several times."""
+        self["advertise"].append(place)
 
     def opt_whitelist(self, network: str) -> None:
         """Address or network that is never refused, whatever it does. May be given several times."""
@@ -267,6 +271,7 @@ class Options(BaseOptions):
             outbound_endpoint=made.template(self["outbound-endpoint"]),
             named=tuple(made.peer_place(text, network.default_port) for text in self["peer"]),
             seeds=not self["no-seeds"],
+            advertise=tuple(made.own_place(text, network.default_port) for text in self["advertise"]),
             allow_unroutable=bool(self["allow-unroutable"]),
             whitelist=(*LOOPBACK, *map(made.whitelisted, self["whitelist"])),
             refusal=self["ban-hours"] * 3600,

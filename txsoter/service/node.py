@@ -18,7 +18,7 @@ from txsoter.capture import Capture
 from txsoter.peer.config import PeerConfig
 from txsoter.peer.factory import MakesPeer
 from txsoter.peer.protocol import SoterPeerProtocol
-from txsoter.service.book import AddressBook, BookKeeper, SeedService
+from txsoter.service.book import AddressBook, BookKeeper, SeedService, place_at
 from txsoter.service.exposition import MetricsService
 from txsoter.service.metrics import Metrics
 from txsoter.service.misbehaviour import ScoreKeeper
@@ -27,6 +27,7 @@ from txsoter.service.outbound import EndpointFor, OutboundService, endpoint_plac
 from txsoter.service.peers import PeerService
 from txsoter.service.scores import LOOPBACK, Scores
 from txsoter.service.status import Ban, Dialled, StatusParts, StatusService, loopback_endpoint
+from txsoter.wire import NetAddress
 
 __all__ = ["NodeService", "NodeSettings"]
 
@@ -40,6 +41,7 @@ class NodeSettings:
     :ivar outbound_endpoint: makes the endpoint for an IP and a port; by default plain TCP.
     :ivar named: host and port of peers that belong into the address book.
     :ivar seeds: whether the network's seeds are asked when too few addresses are known.
+    :ivar advertise: IP and port at which others can reach us, which those that we dial are told.
     :ivar allow_unroutable: let loopback and private addresses into the book, too.
     :ivar whitelist: networks that are never refused, whatever they do.
     :ivar refusal: seconds for which who has misbehaved is refused.
@@ -56,6 +58,7 @@ class NodeSettings:
     outbound_endpoint: EndpointFor | None = None
     named: tuple[tuple[str, int], ...] = ()
     seeds: bool = True
+    advertise: tuple[tuple[str, int], ...] = ()
     allow_unroutable: bool = False
     whitelist: tuple[str, ...] = LOOPBACK
     refusal: float = 4 * 3600.0
@@ -92,7 +95,8 @@ class NodeService(MultiService):
         self._reactor = reactor
         self._parts: list[Any] = []
         self.book = AddressBook(config.network, reactor, settings.state, settings.allow_unroutable)
-        keeper = BookKeeper(self.book)
+        own = [NetAddress(config.services, host, port) for host, port in settings.advertise]
+        keeper = BookKeeper(self.book, own)
         scores = Scores(whitelist=settings.whitelist, refusal=settings.refusal)
         self.scores = ScoreKeeper(scores, self._live, reactor)
         observers: list[Observer] = [keeper, self.scores]
@@ -195,16 +199,16 @@ class NodeService(MultiService):
             self.log.info("{line}", line=line)
 
     def _make_seeds(self) -> SeedService:
-        settings = self.settings
         # beside a proxy, asking for names would tell who asks
-        resolver = self._reactor.nameResolver if settings.seeds and self.peers.config.proxy is None else None
-        return SeedService(self.book, resolver, settings.named)
+        resolver = self._reactor.nameResolver if self.peers.config.proxy is None else None
+        return SeedService(self.book, resolver, self.settings.named, self.settings.seeds)
 
     def _find(self) -> OutboundService | None:
         settings = self.settings
         if not settings.outbound:
             return None
         places = [endpoint_place(dialling.name) for dialling in self.peers.dialled]
+        places += [place_at(host, port) for host, port in settings.advertise]
         self.outbound = OutboundService(
             self.peers,
             self._keeper,

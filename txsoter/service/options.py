@@ -24,6 +24,7 @@ __all__ = [
     "endpoint",
     "hours",
     "number",
+    "own_place",
     "peer_place",
     "protocol_version",
     "proxy",
@@ -168,6 +169,15 @@ def peer_place(text: str, default_port: int) -> tuple[str, int]:
     if found is None or not 0 < port < 1 << 16:
         raise BadOption(f"--peer {text}: must be HOST:PORT such as 192.0.2.7:5070, or HOST")
     return found[1] or found[2], port
+
+
+def own_place(text: str, default_port: int) -> tuple[str, int]:
+    """An IP and a port at which others can reach us."""
+    try:
+        host, port = peer_place(text, default_port)
+        return str(ipaddress.ip_address(host)), port
+    except (BadOption, ValueError):
+        raise BadOption(f"--advertise {text}: must be IP:PORT such as 203.0.113.7:5070, or an IP") from None
 
 
 def served(option: str, text: str) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import shutil
+import tempfile
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import ClassVar
 
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
@@ -13,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txsoter import MAINNET, REGTEST, SIMNET, TESTNET1, MessageLog, PeerConfig
 from txsoter.service import ListeningService, options
+from txsoter.service.book.store import Store
 from txsoter.service.node import NodeService
 from txsoter.tap import Options, makeService
 
@@ -119,6 +123,88 @@ class OptionsTests(SynchronousTestCase):
         self.assertFalse(service.running)
 
 
+class NodeTests(SynchronousTestCase):
+    """What stands beside the peers."""
+
+    def test_defaults(self) -> None:
+        """Eight are found on the networks that have others to be found; nothing is served, kept or recorded."""
+        node = parsed(*LISTEN).node
+        self.assertEqual(
+            (node.outbound, node.state, node.status, node.metrics, node.capture), (8, None, None, None, None)
+        )
+        self.assertEqual(node.refusal, 4 * 3600)
+        for more in (("--network", "simnet"), ("--network", "regtest"), ("--connect", "tcp:192.0.2.7:1")):
+            self.assertEqual(parsed(*LISTEN, *more).node.outbound, 0)
+
+    def test_values(self) -> None:
+        options = parsed(
+            *("--network", "testnet1", "--peer", "node.example", "--peer", "[2001:db8::1]:7", "--no-seeds"),
+            *("--outbound", "3", "--state", "state", "--whitelist", "10.1.2.3/8", "--ban-hours", "0.5"),
+            *("--status", "tcp:8556", "--status-host", "soter.example", "--metrics", "9556", "--capture", "capture"),
+            *("--capture-total", "2G", "--capture-connection", "1mib", "--advertise", "203.0.113.7"),
+            *("--max-connections", "off", "--max-messages-per-second", "50", "--memory-budget", "64M"),
+        )
+        node, config = options.node, options.config
+        self.assertEqual(node.named, (("node.example", 5070), ("2001:db8::1", 7)))
+        self.assertEqual((node.outbound, node.seeds, node.refusal), (3, False, 1800))
+        self.assertEqual((node.state, node.capture), (Path("state").absolute(), Path("capture").absolute()))
+        self.assertEqual(node.whitelist, ("127.0.0.0/8", "::1/128", "10.0.0.0/8"))
+        self.assertEqual((node.status, node.status_hosts, node.metrics), ("tcp:8556", ("soter.example",), "9556"))
+        self.assertEqual((node.capture_total, node.capture_connection), (2 << 30, 1 << 20))
+        self.assertEqual(node.advertise, (("203.0.113.7", 5070),))
+        self.assertEqual((config.max_connections, config.max_messages_per_second), (None, 50))
+        self.assertEqual(config.memory_budget, 64 << 20)
+
+    def written(self, text: str) -> str:
+        folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, folder)
+        path = folder / "soter.toml"
+        path.write_text(text)
+        return str(path)
+
+    def test_settings_file(self) -> None:
+        """What is given on the command line wins, lists as a whole."""
+        path = self.written(
+            'network = "simnet"\nlisten = ["tcp:1", "tcp:2"]\nconnect = ["tcp:h:1"]\nping-interval = 7\nstrict = true\n'
+        )
+        options = parsed("--config", path, "--listen", "tcp:3")
+        self.assertEqual([name for name, _ in options.listens], ["tcp:3"])
+        self.assertEqual([name for name, _ in options.connects], ["tcp:h:1"])
+        config = options.config
+        self.assertEqual((config.network, config.ping_interval, config.strict), (SIMNET, 7, True))
+        self.assertEqual(parsed("--config", path, "--ping-interval", "9").config.ping_interval, 9)
+
+    def test_bad_settings(self) -> None:
+        """A bad key or value: one line that names it and what is allowed."""
+        for text, words in (
+            ("pigeon = 1", "--config pigeon: is no setting; there are "),
+            ('netwrok = "simnet"', "--config netwrok: is no setting; did you mean network?"),
+            ('config = "other.toml"', "--config config: is no setting"),
+            ("ping-interval = -1", "--ping-interval -1: must be a number of seconds above 0, or off"),
+            ("strict = 1", "--config strict: must be true or false"),
+        ):
+            error = self.assertRaises(usage.UsageError, parsed, *LISTEN, "--config", self.written(text))
+            self.assertTrue(str(error).startswith(words), error)
+
+    def test_the_example_is_one_that_works(self) -> None:
+        path = Path(__file__).parent.parent.parent / "examples" / "operate" / "soter.toml"
+        if path.is_file():
+            options = parsed("--config", str(path))
+            self.assertEqual((options.config.network, options.node.outbound), (TESTNET1, 8))
+
+    def test_book(self) -> None:
+        """--book and --book-json show the address book of a folder, and end."""
+        folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, folder)
+        Store(folder, TESTNET1, lambda: 1e9).close()
+        for flag, words in (("--book", "testnet1: 0 addresses, 0 tried"), ("--book-json", '"network": "testnet1"')):
+            printed = io.StringIO()
+            with redirect_stdout(printed):
+                ended = self.assertRaises(SystemExit, parsed, "--state", str(folder), flag)
+            self.assertEqual(ended.code, 0)
+            self.assertIn(words, printed.getvalue())
+
+
 SUCH_LISTEN = "must be an endpoint such as tcp:18555:interface=127.0.0.1"
 SUCH_CONNECT = "must be an endpoint such as tcp:192.0.2.7:18555"
 
@@ -154,6 +240,30 @@ BAD: tuple[tuple[tuple[str, ...], str], ...] = (
         for option in INTERVALS
         for value in ("-1", "0", "soon", "nan", "inf")
     ),
+    (("--network", "simnet", "--outbound", "3"), "--outbound 3: must be 0 on simnet, where nothing is ever learned"),
+    (("--outbound", "many"), "--outbound many: must be a whole number from 0"),
+    (
+        ("--outbound-endpoint", "tcp:host:1"),
+        "--outbound-endpoint tcp:host:1: must be an endpoint with {host} and {port}",
+    ),
+    (("--peer", "a:b"), "--peer a:b: must be HOST:PORT such as 192.0.2.7:5070, or HOST"),
+    (("--peer", "[::1]:0"), "--peer [::1]:0: must be HOST:PORT such as 192.0.2.7:5070, or HOST"),
+    (("--advertise", "name:5070"), "--advertise name:5070: must be IP:PORT such as 203.0.113.7:5070, or an IP"),
+    (("--whitelist", "10.0.0"), "--whitelist 10.0.0: must be an address or a network such as 10.0.0.0/8"),
+    (("--max-connections", "-1"), "--max-connections -1: must be a whole number from 0, or off"),
+    (("--max-bytes-per-second", "0"), "--max-bytes-per-second 0: must be a whole number from 1, or off"),
+    (("--memory-budget", "much"), "--memory-budget much: must be a number of bytes such as 512M, or off"),
+    (("--capture-total", "1M"), "--capture-total: must be no less than --capture-connection"),
+    (("--ban-hours", "0"), "--ban-hours 0: must be a number of hours above 0"),
+    (
+        ("--status", "pigeon:1"),
+        "--status pigeon:1: must be an endpoint such as tcp:8556: Unknown endpoint type: 'pigeon'",
+    ),
+    (("--metrics", "tcp:70000"), "--metrics tcp:70000"),
+    (("--book",), "--book: needs --state FOLDER, where the address book is"),
+    (("--book", "--state", "/nowhere"), "--state /nowhere: has no book.sqlite3"),
+    (("--config", "/nowhere.toml"), "--config /nowhere.toml: No such file or directory"),
+    (("--connect", "tcp:h:1", "--connect", "tcp:h:1"), "--connect tcp:h:1: must be given once"),
     (("tcp:18555",), "tcp:18555: must be an option; an endpoint stands behind --listen or --connect"),
     (("--pigeon",), "option --pigeon not recognized"),
     (("--listen",), "option --listen requires argument"),
@@ -168,7 +278,7 @@ class BadOptionsTests(SynchronousTestCase):
         """Each is a UsageError of one line."""
         for arguments, line in BAD:
             # good ones are there, too, but for what is about those
-            more = () if arguments[0] == "--listen" or "simnet" in arguments else LISTEN
+            more = () if arguments[0] == "--listen" or arguments == ("--network", "simnet") else LISTEN
             error = self.assertRaises(usage.UsageError, parsed, *more, *arguments)
             self.assertTrue(str(error).startswith(line), str(error))
             self.assertNotIn("\n", str(error))
@@ -188,7 +298,7 @@ class BadOptionsTests(SynchronousTestCase):
     def test_below_twistd(self) -> None:
         """Below twistd and twist the line ends the process, and no help is printed before it."""
         for arguments, line in BAD:
-            more = () if arguments[0] == "--listen" or "simnet" in arguments else LISTEN
+            more = () if arguments[0] == "--listen" or arguments == ("--network", "simnet") else LISTEN
             printed = io.StringIO()
             with redirect_stdout(printed):
                 ended = self.assertRaises(SystemExit, ParentOptions().parseOptions, ["soter", *more, *arguments])
