@@ -81,11 +81,13 @@ class RowLayout(Generic[R]):
         values: list[Any] = []
         extend = values.extend
         try:
-            flat: Sequence[Any] = rows if self.flatten is None else list(map(self.flatten, rows))
+            flat: Any = rows if self.flatten is None else map(self.flatten, rows)
+            if not isinstance(flat, (list, tuple)):
+                flat = list(flat)
             count = len(flat)
             for row in flat:
                 extend(row)
-            # rows whose lengths make up for each other are still the same values in order, and struct checks their kinds
+            # rows whose lengths make up for each other are the same values in order, and struct checks their kinds
             fits = len(values) == width * count
             # which pads and cuts bytes in silence: counting the right lengths is the fastest way to find wrong ones
             for position, size in self._sizes:
