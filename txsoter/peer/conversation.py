@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from abc import abstractmethod
 from collections.abc import Callable
 from inspect import iscoroutine
@@ -26,10 +25,10 @@ from txsoter.peer.addressing import LOOPBACK_NAMES, host_and_port, ip_of, receiv
 from txsoter.peer.connection import PeerConnection
 from txsoter.peer.handshake import LIVE_NONCES, State, check_protocol_version, check_version, move, own_version
 from txsoter.peer.inbox import Received
-from txsoter.peer.keepalive import PingTracker
+from txsoter.peer.keepalive import PingTracker, pong_frame
 from txsoter.peer.listeners import listener_name
 from txsoter.peer.logs import MAX_REASON, let_go, sanitize
-from txsoter.peer.routes import Builtin, Handler, Plan, Route
+from txsoter.peer.routes import PEER_LIMITS, Builtin, Plan, Route, application_handlers
 from txsoter.peer.stall import StallDetector
 from txsoter.peer.stats import UNKNOWN_COMMANDS, Traffic
 from txsoter.peer.ticker import ROUNDING
@@ -47,7 +46,7 @@ from txsoter.wire import (
     Version,
 )
 from txsoter.wire.framing import HEADER_SIZE
-from txsoter.wire.message import command_bytes, command_text, message_class
+from txsoter.wire.message import command_text, message_class
 
 if TYPE_CHECKING:
     from txsoter.peer.config import PeerConfig
@@ -57,19 +56,11 @@ _log = Logger()
 
 __all__ = ["PeerConversation"]
 
-PEER_LIMITS = {"reject": 4_000_000, "alert": 64 * 1024}
-"""Payloads that a peer takes less of than the codec, in bytes: the reference holds 32 MiB of either."""
-
 KEPT_OF_A_REJECT = 8 * MAX_REASON
 """Bytes of a reject's texts that are remembered, of which at most ``MAX_REASON`` characters are shown."""
 
 # found faster than a member of an enum
 _NEGOTIATING = State.NEGOTIATING
-
-_PONG = struct.Struct("<I12sI4sQ")
-"""The frame of a pong: magic, command, length, checksum, nonce."""
-
-PONG_COMMAND = command_bytes("pong")
 
 _ORDINARY = (CloseCause.DISCONNECT, CloseCause.REMOTE_CLOSED, CloseCause.CONNECTION_LOST)
 """How connections end that have no fault."""
@@ -259,8 +250,7 @@ class PeerConversation(PeerConnection):
             # we read on for what else it may say, not for it to make us queue more
             return
         if self._pver > UNANSWERED_PINGS and self.config.answer_pings:
-            # a pong has its ping's payload, and so its checksum
-            frame = _PONG.pack(self.config.network.magic, PONG_COMMAND, 8, check, message.nonce)
+            frame = pong_frame(self.config.network.magic, check, message.nonce)
             self._queue(frame, message.response(), Encoding.BASE, None)
 
     def _pong_received(self, message: Pong, check: bytes) -> None:
@@ -318,29 +308,15 @@ class PeerConversation(PeerConnection):
 
     def _plan(self, name: str, known: type[Message] | None) -> Plan:
         """What all peers of our kind do with a command."""
+        listeners = self.config.listeners
+        hears = type(self).message_received is not PeerConversation.message_received
         if known is None:
-            return Plan(name, None, PeerConversation._unknown_received, self._handlers("on_unknown"))
+            return Plan(
+                name, None, PeerConversation._unknown_received, application_handlers(listeners, "on_unknown", hears)
+            )
         conclude = PeerConversation._version_heard if name == "version" else None
-        handlers = self._handlers(listener_name(name))
+        handlers = application_handlers(listeners, listener_name(name), hears)
         return Plan(name, known, self._BUILTINS.get(name), handlers, StallDetector.answers(name), conclude)
-
-    def _handlers(self, name: str) -> tuple[Handler, ...]:
-        """What the application has hooked in for one message, in the order in which it is called.
-
-        None of it may refer to this peer: others share it.
-        """
-        handlers: list[Handler] = []
-        on_read, listener = self.config.listeners.on_read, getattr(self.config.listeners, name)
-        if on_read is not None:
-            handlers.append(lambda peer, message, payload: on_read(peer, HEADER_SIZE + len(payload), message, None))
-        if listener is not None:
-            if name == "on_block":
-                handlers.append(listener)
-            else:
-                handlers.append(lambda peer, message, payload: listener(peer, message))
-        if type(self).message_received is not PeerConversation.message_received:
-            handlers.append(lambda peer, message, payload: peer.message_received(message))
-        return tuple(handlers)
 
     def received(self, received: Received) -> bool:
         """A message's turn has come: count it and do our own part. False keeps it from the listeners."""

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import struct
 from itertools import islice
 
-__all__ = ["MAX_PINGS_IN_FLIGHT", "PingTracker"]
+from txsoter.wire.message import command_bytes
+
+__all__ = ["MAX_PINGS_IN_FLIGHT", "PingTracker", "pong_frame"]
+
+_PONG = struct.Struct("<I12sI4sQ")
+_PONG_COMMAND = command_bytes("pong")
+
+
+def pong_frame(magic: int, check: bytes, nonce: int) -> bytes:
+    """The frame of the pong that answers a ping: it has that one's payload, and so its checksum ``check``."""
+    return _PONG.pack(magic, _PONG_COMMAND, 8, check, nonce)
+
 
 MAX_PINGS_IN_FLIGHT = 16_384
 """How many pings without a pong are remembered; past it the oldest quarter is forgotten."""

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from txsoter.peer.listeners import Listeners
 from txsoter.peer.stats import Traffic
 from txsoter.wire import Message
+from txsoter.wire.framing import HEADER_SIZE
 
-__all__ = ["Builtin", "Handler", "Plan", "Route"]
+__all__ = ["PEER_LIMITS", "Builtin", "Handler", "Plan", "Route", "application_handlers"]
+
+PEER_LIMITS = {"reject": 4_000_000, "alert": 64 * 1024}
+"""Payloads that a peer takes less of than the codec, in bytes: the reference holds 32 MiB of either."""
 
 Handler = Callable[[Any, Message, bytes], Any]
 """Called with the peer, a message and its payload; what it returns is waited for, if it can be."""
@@ -59,3 +64,25 @@ class Route:
         self.plan = plan
         self.limit = limit
         self.traffic = traffic
+
+
+def application_handlers(listeners: Listeners, name: str, hears: bool) -> tuple[Handler, ...]:
+    """What the application has hooked in for one message, in the order in which it is called.
+
+    None of it may refer to one peer: all of a config share it.
+
+    :param name: of the listener, such as ``on_inv``.
+    :param hears: whether the peer's class overrides ``message_received``.
+    """
+    handlers: list[Handler] = []
+    on_read, listener = listeners.on_read, getattr(listeners, name)
+    if on_read is not None:
+        handlers.append(lambda peer, message, payload: on_read(peer, HEADER_SIZE + len(payload), message, None))
+    if listener is not None:
+        if name == "on_block":
+            handlers.append(listener)
+        else:
+            handlers.append(lambda peer, message, payload: listener(peer, message))
+    if hears:
+        handlers.append(lambda peer, message, payload: peer.message_received(message))
+    return tuple(handlers)

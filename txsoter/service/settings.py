@@ -12,7 +12,7 @@ from txsoter.errors import TxsoterError
 
 if sys.version_info >= (3, 11):
     import tomllib
-else:  # pragma: no cover
+else:  # pragma: no cover - tomllib came with 3.11, on which coverage is measured
     import tomli as tomllib
 
 __all__ = ["SettingsError", "arguments", "read_settings"]

@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import pytest
 
-from txsoter.peer import conversation, inbox, ticker
+from txsoter.peer import inbox, keepalive, ticker
 from txsoter.peer.factory import SoterFactory
 from txsoter.peer.handshake import LIVE_NONCES, LiveNonces
 from txsoter.peer.inbox import Inbox
@@ -300,7 +300,7 @@ def test_it_sees_deferreds_that_do_not_fire() -> None:
 
 
 def test_it_sees_messages_that_are_malformed() -> None:
-    breaks("wrote what is malformed", talk(ping()), conversation, "PONG_COMMAND", b"version".ljust(12, b"\0"))
+    breaks("wrote what is malformed", talk(ping()), keepalive, "_PONG_COMMAND", b"version".ljust(12, b"\0"))
 
 
 def test_it_sees_a_peer_that_is_kept() -> None:

@@ -5,7 +5,7 @@
     book = AddressBook(TESTNET1, folder=Path("state"))
     keeper = BookKeeper(book)
     peers = PeerService(config, observers=[keeper])
-    outbound = OutboundService(peers, keeper, 8, tcp_endpoints(reactor))
+    outbound = OutboundService(peers, keeper, 8, endpoints_like(reactor))
 
 All of them are services, and are to be started in this order and stopped in the reverse.
 """

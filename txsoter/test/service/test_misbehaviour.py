@@ -126,7 +126,7 @@ class ScoreKeeperTests(WholePeerTestCase):
     def test_no_address_no_score(self) -> None:
         """What has no IP is let be, and so is loopback."""
         tor = HostnameAddress(b"expyuzz4wqqyqhjn.onion", 18555)
-        for address in (tor, UNIXAddress(b"/tmp/soter"), IPv4Address("TCP", "127.0.0.1", 49152)):
+        for address in (tor, UNIXAddress(b"/run/soter"), IPv4Address("TCP", "127.0.0.1", 49152)):
             for _ in range(4):
                 self.remote(address).say(RUBBISH)
             self.assertIsNone(self.keeper.may_enter(address))
