@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import enum
 import struct
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
@@ -33,10 +34,39 @@ _read_nonce, _write_nonce = _NONCE.unpack_from, _NONCE.pack
 _USER_AGENT = VarBytes(MAX_USER_AGENT)
 # the fields before and behind the user agent, for versions that have them all; the port is big-endian
 _UP_TO_NONCE, _FROM_GENESIS = struct.Struct("<iQq" + "Q16sBB" * 2 + "Q"), struct.Struct("<32si?")
+_AGENT_AT, _AROUND_AGENT = _UP_TO_NONCE.size, _UP_TO_NONCE.size + 1 + _FROM_GENESIS.size
+
+
+class _ParsedLate(Message):
+    """A message whose fields may be missing until one is looked at: then they are all read from ``_raw``."""
+
+    __slots__ = ("_raw",)
+    _raw: bytes
+
+    def _parse(self) -> tuple[Any, ...]:
+        """The values of all fields, in order, from ``_raw``, which was checked when it was decoded."""
+        raise NotImplementedError
+
+    # not for mypy, to which every name would exist
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            names = [each for each, _ in self._codecs]
+            if name not in names:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            values = self._parse()
+            del self._raw
+            for each, value in zip(names, values, strict=True):
+                try:
+                    # one that was set before any was looked at stays
+                    object.__getattribute__(self, each)
+                except AttributeError:
+                    setattr(self, each, value)
+            return object.__getattribute__(self, name)
 
 
 @message("version", max_size=376, max_send=lambda pver: 358 if pver >= TIMESTAMPS else 350)
-class Version(Message):
+class Version(_ParsedLate):
     """The first message of each side: who it is and what it can do.
 
     soterd takes 358 bytes (350 below protocol version 31402), so at most 240 bytes of user agent:
@@ -67,18 +97,15 @@ class Version(Message):
 
     @classmethod
     def read_payload(cls, data: bytes, pver: int, encoding: Encoding) -> tuple[Self, int]:
-        offset, size = 0, len(data)
-        if size >= _UP_TO_NONCE.size + 1 + _FROM_GENESIS.size:
-            head = _UP_TO_NONCE.unpack_from(data)
-            user_agent, offset = _USER_AGENT.read(data, _UP_TO_NONCE.size, pver)
-            end = offset + _FROM_GENESIS.size
+        size = len(data)
+        # with every field, and a length of the user agent in one byte, nothing else can be wrong with it
+        if size >= _AROUND_AGENT and data[_AGENT_AT] < 0xFD:
+            end = _AROUND_AGENT + data[_AGENT_AT]
             if end <= size:
-                genesis, last_block, relay = _FROM_GENESIS.unpack_from(data, offset)
-                you, me = (NetAddress(head[at], head[at + 1], head[at + 2] << 8 | head[at + 3]) for at in (3, 7))
-                version, services, timestamp, nonce = head[0], head[1], head[2], head[11]
-                rest = (nonce, user_agent, Hash(genesis), last_block, relay)
-                return cls(version, services, timestamp, you, me, *rest), end
-            offset = 0
+                self = _new(cls)
+                self._raw = data
+                return self, end
+        offset = 0
         values = []
         for name, codec in cls._codecs:
             # every field after the first address may be left out, from the end
@@ -87,6 +114,15 @@ class Version(Message):
             value, offset = codec.read(data, offset, pver)
             values.append(value)
         return cls(*values), offset
+
+    def _parse(self) -> tuple[Any, ...]:
+        raw = self._raw
+        head = _UP_TO_NONCE.unpack_from(raw)
+        agent_ends = _AGENT_AT + 1 + raw[_AGENT_AT]
+        genesis, last_block, relay = _FROM_GENESIS.unpack_from(raw, agent_ends)
+        you, me = (NetAddress(head[at], head[at + 1], head[at + 2] << 8 | head[at + 3]) for at in (3, 7))
+        user_agent = raw[_AGENT_AT + 1 : agent_ends]
+        return (*head[:3], you, me, head[11], user_agent, Hash(genesis), last_block, relay)
 
     def write_payload(self, pver: int, encoding: Encoding) -> bytes:
         payload = Message.write_payload(self, pver, encoding)

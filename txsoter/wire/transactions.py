@@ -6,7 +6,7 @@ checked to the end when it is decoded: lazy means parsed late, never validated l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, final, overload
 
@@ -20,10 +20,10 @@ from txsoter.wire.txcodec import (
     Marks,
     TxIn,
     TxOut,
+    add_transaction,
     parse_transaction,
     scan_transactions,
     witnesses_begin,
-    write_transaction,
 )
 
 __all__ = ["MAX_TRANSACTION", "TransactionView", "Tx", "TxIn", "TxOut", "write_transactions"]
@@ -136,12 +136,25 @@ class Tx(Message):
     def _encode(self, encoding: Encoding) -> bytes:
         raw = self._raw
         if raw is None:
-            return write_transaction(*self._parsed(), encoding=encoding)
+            parts: list[bytes] = []
+            self.add_to(parts.append, encoding)
+            return b"".join(parts)
         if self._marks is Marks.NONE:
             return raw
         if encoding is Encoding.WITNESS and (self._marks is Marks.TRUE or self.has_witness):
             return raw
         return raw[:4] + raw[6 : witnesses_begin(raw)] + raw[-4:]
+
+    def add_to(self, add: Callable[[bytes], object], encoding: Encoding) -> None:
+        """Give ``add`` the pieces of its bytes.
+
+        :raises FieldError: for a value that does not fit.
+        """
+        if self._raw is None:
+            assert self._fields is not None
+            add_transaction(add, *self._fields, encoding)
+        else:
+            add(self._encode(encoding))
 
     def _parsed(self) -> tuple[int, tuple[TxIn, ...], tuple[TxOut, ...], int]:
         fields = self._fields
@@ -243,11 +256,12 @@ def write_transactions(transactions: Sequence[Tx], limit: int, encoding: Encodin
     if isinstance(transactions, TransactionView):
         return transactions.behind(start + count, encoding)
     parts = [start, count]
+    add = parts.append
     for index, each in enumerate(transactions):
         if not isinstance(each, Tx):
             raise FieldError(f"transactions[{index}]", each, "a Tx")
         try:
-            parts.append(each.write_payload(0, encoding))
+            each.add_to(add, encoding)
         except FieldError as error:
             raise error.within(f"transactions[{index}]") from None
     return b"".join(parts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 import struct
 
@@ -22,6 +24,7 @@ from txsoter.wire import (
     Version,
     read_message,
 )
+from txsoter.wire.message import field_codecs
 
 GENESIS = bytes(range(32))
 YOU = struct.pack("<Q16s", 9, bytes(10) + b"\xff\xff\1\2\3\4") + b"\x12\x34"
@@ -157,6 +160,60 @@ class VersionTests(WireTestCase):
     def test_bytes_behind_the_message_are_ignored(self) -> None:
         payload = version_payload()
         self.assertEqual(self.encode(self.decode(Version, payload + b"more")), payload)
+
+
+class ParsedLateTests(WireTestCase):
+    """A version's fields are read from its payload when the first is looked at."""
+
+    def decoded(self) -> Version:
+        return Version.from_payload(VERSION.to_payload())[0]
+
+    def with_nonce(self, nonce: int) -> Version:
+        version = copy.copy(VERSION)
+        version.nonce = nonce
+        return version
+
+    def test_any_field_first(self) -> None:
+        for name, _ in field_codecs(Version):
+            self.assertEqual(getattr(self.decoded(), name), getattr(VERSION, name))
+
+    def test_a_field_set_before_any_is_looked_at_stays(self) -> None:
+        changed = self.decoded()
+        changed.nonce = 5
+        self.assertEqual(changed.last_block, VERSION.last_block)
+        self.assertEqual(changed, self.with_nonce(5))
+        self.assert_wire(changed, self.with_nonce(5).to_payload())
+
+    def test_a_field_set_later_stays(self) -> None:
+        changed = self.decoded()
+        self.assertEqual(changed.last_block, VERSION.last_block)
+        changed.nonce = 5
+        self.assertEqual(changed, self.with_nonce(5))
+
+    def test_copies(self) -> None:
+        self.assertEqual(copy.copy(self.decoded()), VERSION)
+        self.assertEqual(copy.deepcopy(self.decoded()), VERSION)
+        self.assertEqual(pickle.loads(pickle.dumps(self.decoded())), VERSION)
+
+    def test_repr(self) -> None:
+        self.assertEqual(repr(self.decoded()), repr(VERSION))
+
+    def test_encoded_again(self) -> None:
+        self.assertEqual(self.decoded().to_payload(), VERSION.to_payload())
+
+    def test_no_other_attributes(self) -> None:
+        for version in (self.decoded(), VERSION):
+            with self.assertRaisesRegex(AttributeError, "'Version' object has no attribute 'height'"):
+                _ = version.height  # type: ignore[attr-defined]
+            with self.assertRaises(AttributeError):
+                version.height = 5  # type: ignore[attr-defined]
+
+    def test_a_deleted_field_is_gone(self) -> None:
+        version = self.decoded()
+        self.assertEqual(version.nonce, VERSION.nonce)
+        del version.nonce
+        with self.assertRaises(AttributeError):
+            _ = version.nonce
 
 
 class EmptyTests(WireTestCase):
