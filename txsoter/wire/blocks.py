@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import Any, Generic, TypeVar
 
 from typing_extensions import Self
@@ -127,13 +126,11 @@ _HEADER_COLUMNS = (
     ("bits", U32),
     ("nonce", U32),
 )
-BLOCK_HEADER: RowLayout[BlockHeader] = RowLayout(_HEADER_COLUMNS, build=partial(tuple.__new__, BlockHeader))
+BLOCK_HEADER: RowLayout[BlockHeader] = RowLayout(_HEADER_COLUMNS, build=BlockHeader)
 """A block header: 80 bytes."""
 
-_LISTED_HEADER: RowLayout[BlockHeader] = RowLayout(
-    _HEADER_COLUMNS, build=partial(tuple.__new__, BlockHeader), padding=1
-)
-_PARENT: RowLayout[Parent] = RowLayout((("hash", HASH), ("data", FixedBytes(32))), build=partial(tuple.__new__, Parent))
+_LISTED_HEADER: RowLayout[BlockHeader] = RowLayout(_HEADER_COLUMNS, build=BlockHeader, padding=1)
+_PARENT: RowLayout[Parent] = RowLayout((("hash", HASH), ("data", FixedBytes(32))), build=Parent)
 _NONCE: RowLayout[int] = RowLayout((("", U32),), build=lambda row: row[0], flatten=lambda value: (value,))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from typing_extensions import Self
@@ -80,7 +79,7 @@ class InventoryVector(tuple[int, bytes, int]):
 
 
 INVENTORY_VECTOR: RowLayout[InventoryVector] = RowLayout(
-    (("type", U32), ("hash", HASH), ("height", I32)), build=partial(tuple.__new__, InventoryVector)
+    (("type", U32), ("hash", HASH), ("height", I32)), build=InventoryVector
 )
 """40 bytes (Bitcoin's has no height)."""
 
