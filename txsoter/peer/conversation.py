@@ -59,8 +59,8 @@ __all__ = ["PeerConversation"]
 KEPT_OF_A_REJECT = 8 * MAX_REASON
 """Bytes of a reject's texts that are remembered, of which at most ``MAX_REASON`` characters are shown."""
 
-# found faster than a member of an enum
-_NEGOTIATING = State.NEGOTIATING
+# faster than members of enums
+_NEGOTIATING, _WITNESS = State.NEGOTIATING, int(Services.WITNESS)
 
 _ORDINARY = (CloseCause.DISCONNECT, CloseCause.REMOTE_CLOSED, CloseCause.CONNECTION_LOST)
 """How connections end that have no fault."""
@@ -181,6 +181,7 @@ class PeerConversation(PeerConnection):
             farewell = Reject(b"version", RejectCode.DUPLICATE, b"duplicate version message")
             self._end(CloseCause.DUPLICATE_VERSION, farewell=farewell)
             return False
+        version.read_fields()
         config = self.config
         own_nonces = () if config.allow_self_connections else LIVE_NONCES
         refusal = check_version(version, config.network, config.user_agent_name, config.semantic_version, own_nonces)
@@ -215,7 +216,7 @@ class PeerConversation(PeerConnection):
             self._end(refusal.cause, refusal.detail)
             return
         self._pver = min(self.config.protocol_version, remote.protocol_version)
-        witness = Encoding.WITNESS if remote.services & Services.WITNESS else Encoding.BASE
+        witness = Encoding.WITNESS if remote.services & _WITNESS else Encoding.BASE
         self._inbox.negotiated(self._pver, witness)
         if (self.inbound and not self._say_version()) or self.is_closing:
             return

@@ -34,6 +34,8 @@ _read_nonce, _write_nonce = _NONCE.unpack_from, _NONCE.pack
 _USER_AGENT = VarBytes(MAX_USER_AGENT)
 # the fields before and behind the user agent, for versions that have them all; the port is big-endian
 _UP_TO_NONCE, _FROM_GENESIS = struct.Struct("<iQq" + "Q16sBB" * 2 + "Q"), struct.Struct("<32si?")
+_SHORT_AGENT = 0xFC
+"""The longest user agent whose length is one byte."""
 _AGENT_AT, _AROUND_AGENT = _UP_TO_NONCE.size, _UP_TO_NONCE.size + 1 + _FROM_GENESIS.size
 
 
@@ -46,6 +48,13 @@ class _ParsedLate(Message):
     def _parse(self) -> tuple[Any, ...]:
         """The values of all fields, in order, from ``_raw``, which was checked when it was decoded."""
         raise NotImplementedError
+
+    def read_fields(self) -> None:
+        """Read all fields of a message just decoded: four times as fast as waiting until one is looked at."""
+        if hasattr(self, "_raw"):
+            values = self._parse()
+            del self._raw
+            type(self).__init__(self, *values)
 
     # not for mypy, to which every name would exist
     if not TYPE_CHECKING:
@@ -99,7 +108,7 @@ class Version(_ParsedLate):
     def read_payload(cls, data: bytes, pver: int, encoding: Encoding) -> tuple[Self, int]:
         size = len(data)
         # with every field, and a length of the user agent in one byte, nothing else can be wrong with it
-        if size >= _AROUND_AGENT and data[_AGENT_AT] < 0xFD:
+        if size >= _AROUND_AGENT and data[_AGENT_AT] <= _SHORT_AGENT:
             end = _AROUND_AGENT + data[_AGENT_AT]
             if end <= size:
                 self = _new(cls)
@@ -125,8 +134,26 @@ class Version(_ParsedLate):
         return (*head[:3], you, me, head[11], user_agent, Hash(genesis), last_block, relay)
 
     def write_payload(self, pver: int, encoding: Encoding) -> bytes:
-        payload = Message.write_payload(self, pver, encoding)
+        payload = self._packed() or Message.write_payload(self, pver, encoding)
         return payload if pver >= RELAY_FLAG else payload[:-1]
+
+    def _packed(self) -> bytes | None:
+        """The payload, by two calls; None where a value needs more than that, or does not fit."""
+        you, me, agent, genesis = self.addr_you, self.addr_me, self.user_agent, self.genesis_hash
+        try:
+            _, your_ip, your_port, _ = you
+            _, my_ip, my_port, _ = me
+            # struct pads and cuts bytes in silence, and takes a bytearray
+            if not (isinstance(agent, bytes) and isinstance(genesis, bytes)) or len(agent) > _SHORT_AGENT:
+                return None
+            if len(your_ip) != 16 or len(my_ip) != 16 or len(genesis) != 32:
+                return None
+            places = (you[0], your_ip, your_port >> 8, your_port & 0xFF, me[0], my_ip, my_port >> 8, my_port & 0xFF)
+            head = _UP_TO_NONCE.pack(self.protocol_version, self.services, self.timestamp, *places, self.nonce)
+            return head + bytes((len(agent),)) + agent + _FROM_GENESIS.pack(genesis, self.last_block, self.relay)
+        except (struct.error, TypeError, ValueError, AttributeError):
+            # which value it was, is told by the fields one by one
+            return None
 
     def size_advice(self, excess: int) -> str:
         if len(self.user_agent) >= 0xFD:

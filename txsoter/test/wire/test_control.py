@@ -7,13 +7,15 @@ import pickle
 import re
 import struct
 
-from txsoter.errors import MalformedMessage
+from txsoter.errors import FieldError, MalformedMessage
 from txsoter.test.wire import HUGE, MAGIC, NEWEST, WireTestCase, frame, varbytes, wrong
 from txsoter.wire import (
     MAX_USER_AGENT,
     ZERO_HASH,
+    Encoding,
     FeeFilter,
     Hash,
+    Message,
     NetAddress,
     Ping,
     Pong,
@@ -102,6 +104,18 @@ class VersionTests(WireTestCase):
         self.assertEqual((decoded.nonce, decoded.user_agent, decoded.genesis_hash), (0, b"", ZERO_HASH))
         self.assertEqual((decoded.last_block, decoded.relay), (0, True))
 
+    def test_written_as_a_whole_as_by_its_fields(self) -> None:
+        for version in (VERSION, Version(), Version(user_agent=bytes(252)), Version(-1, relay=False)):
+            by_fields = Message.write_payload(version, NEWEST, Encoding.BASE)
+            self.assertEqual(version.write_payload(NEWEST, Encoding.BASE), by_fields)
+
+    def test_bytearrays_are_refused(self) -> None:
+        for name in ("user_agent", "genesis_hash"):
+            version = copy.copy(VERSION)
+            setattr(version, name, bytearray(getattr(VERSION, name)))
+            with self.assertRaisesRegex(FieldError, f"Version.{name}"):
+                version.to_payload()
+
     def test_user_agent_of_256_bytes_is_taken(self) -> None:
         """Receive max 376."""
         payload = version_payload(b"x" * 256)
@@ -189,6 +203,14 @@ class ParsedLateTests(WireTestCase):
         self.assertEqual(changed.last_block, VERSION.last_block)
         changed.nonce = 5
         self.assertEqual(changed, self.with_nonce(5))
+
+    def test_read_fields(self) -> None:
+        for version in (self.decoded(), self.decoded(), copy.copy(VERSION)):
+            version.read_fields()
+            self.assertEqual(version, VERSION)
+            version.nonce = 5
+            version.read_fields()
+            self.assertEqual(version, self.with_nonce(5))
 
     def test_copies(self) -> None:
         self.assertEqual(copy.copy(self.decoded()), VERSION)
