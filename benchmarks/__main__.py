@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 
 DESCRIPTION = """\
@@ -47,6 +48,11 @@ def parser() -> argparse.ArgumentParser:
     options = common.add_argument_group("options", argument_default=argparse.SUPPRESS)
     options.add_argument("--rounds", type=_rounds, metavar="N", help="rounds a figure is the median of (default 5)")
     options.add_argument("--quick", action="store_true", help="a trial run of seconds; its figures mean nothing")
+    options.add_argument(
+        "--reference",
+        metavar="PROGRAM",
+        help="codec: another implementation to measure in turn (benchmarks/reference.py)",
+    )
     options.add_argument("--json", metavar="FILE", help="also write every round of every figure to FILE")
     plain = argparse.RawDescriptionHelpFormatter
     top = argparse.ArgumentParser(
@@ -103,7 +109,10 @@ def main() -> None:
         return
     quick = getattr(arguments, "quick", False)
     rounds = getattr(arguments, "rounds", QUICK_ROUNDS if quick else 5)
-    _run_suites(arguments.suite, rounds, quick, getattr(arguments, "json", None))
+    reference = getattr(arguments, "reference", None)
+    if reference is not None and arguments.suite not in (None, "codec"):
+        raise SystemExit("--reference: only the codec suite takes one")
+    _run_suites(arguments.suite, rounds, quick, getattr(arguments, "json", None), reference)
 
 
 def _be_one_end(arguments: argparse.Namespace) -> None:
@@ -124,13 +133,13 @@ def _be_one_end(arguments: argparse.Namespace) -> None:
         drive(arguments.endpoint, arguments.kind, arguments.mode, arguments.count, arguments.metrics)
 
 
-def _run_suites(suite: str | None, rounds: int, quick: bool, json_file: str | None) -> None:
+def _run_suites(suite: str | None, rounds: int, quick: bool, json_file: str | None, reference: str | None) -> None:
     from benchmarks import codec, measure, metrics, peer, scale
 
     # whoever ends this process ends its children, too
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     suites: dict[str, Callable[[int, bool], measure.Report]] = {
-        "codec": codec.run,
+        "codec": partial(codec.run, reference=reference),
         "peer": peer.run,
         "scale": scale.run,
         "metrics": metrics.run,

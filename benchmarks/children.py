@@ -7,6 +7,7 @@ import os
 import select
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -21,12 +22,13 @@ class Child:
     """``python -m benchmarks`` with some arguments; a context manager that ends the process by its id.
 
     :param arguments: of the command line.
+    :param program: another program and its first arguments.
     """
 
-    def __init__(self, *arguments: str) -> None:
-        self._what = " ".join(arguments)
+    def __init__(self, *arguments: str, program: Sequence[str] = (sys.executable, "-m", "benchmarks")) -> None:
+        self._what = " ".join(arguments) or " ".join(program)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks", *arguments],
+            [*program, *arguments],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

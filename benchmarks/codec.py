@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from hashlib import sha256
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
+from benchmarks.children import Child
 from benchmarks.competitors import NAMES, Competitor, available
 from benchmarks.inputs import MAGIC, SAMPLES, Sample
 from benchmarks.measure import Report, Row, collect, interleave, progress_bar, time_call
-from txsoter.wire import Inv, Message, read_message, write_message
+from benchmarks.reference import Reference
+from txsoter.wire import Encoding, Inv, Message, read_message, write_message
 
 __all__ = ["run"]
 
@@ -18,22 +24,47 @@ FLOOR = "SHA-256 twice"
 
 OURS = "txsoter"
 
+REFERENCE = "reference"
+"""Another implementation, given as a program: see :mod:`benchmarks.reference`."""
 
-def run(rounds: int, quick: bool) -> Report:
-    """Measure every sample, beside whoever else is installed."""
+
+def run(rounds: int, quick: bool, reference: str | None = None) -> Report:
+    """Measure every sample, beside whoever else is installed.
+
+    :param reference: a program to measure in turn with it, as a shell would have it.
+    """
+    with ExitStack() as stack:
+        running = None
+        if reference is not None:
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+            running = Reference(stack.enter_context(Child(program=shlex.split(reference))), folder)
+        return _run(rounds, quick, running)
+
+
+def _run(rounds: int, quick: bool, reference: Reference | None) -> Report:
     others = available()
     lacking = [name for name in NAMES if name not in {other.name for other in others}]
     report = Report(
         "codec",
-        (OURS, FLOOR, "x floor", *(other.name for other in others), "best other / ours", "Go reference", "Go / ours"),
+        (
+            OURS,
+            FLOOR,
+            "x floor",
+            *(other.name for other in others),
+            "best other / ours",
+            *(("Go reference", "Go / ours") if reference is None else (REFERENCE, "reference / ours")),
+        ),
     )
     budget = 0.0005 if quick else 0.02
     cases = [case for sample in SAMPLES for case in _cases(sample, others, quick)]
     with progress_bar() as progress:
         task = progress.add_task("codec", total=len(cases))
-        for name, reference, calls in cases:
-            measured = interleave({column: time_call(call, budget) for column, call in calls.items()}, rounds)
-            report.rows.append(_row(name, None if quick else reference, collect(measured, "us")))
+        for case in cases:
+            runs = {column: time_call(call, budget) for column, call in case.calls.items()}
+            if reference is not None and case.frame:
+                runs[REFERENCE] = reference.case(case.verb, case.frame, case.encoding, budget)
+            measured = interleave(runs, rounds)
+            report.rows.append(_row(case.name, None if quick else case.reference, collect(measured, "us")))
             progress.advance(task)
     report.notes = [
         "Microseconds, framing and checksum included: median and half of least to greatest of the rounds; garbage "
@@ -41,7 +72,9 @@ def run(rounds: int, quick: bool) -> Report:
         "Other libraries: Bitcoin's message that is like it; inventory entries are 36 bytes there, not 40, and blocks "
         "have no parents and cycle nonces. python-bitcoinlib's headers lack the count behind each; its blocks include "
         "their merkle tree. btclib without its validity checks. bitcoinx has no framing, and knows few messages.",
-        "Go reference: constants from the design page, taken on another day on a machine of this kind; decoding only.",
+        "Go reference: constants from the design page, taken on another day on a machine of this kind; decoding only."
+        if reference is None
+        else "reference: the program given, in turn with the others; to send on, it encodes its objects again.",
         "Sent on: encoding of a message that was decoded and not changed.",
     ]
     if lacking:
@@ -53,16 +86,30 @@ def _row(name: str, reference: float | None, figures: Mapping[str, Any]) -> Row:
     row = Row(name, "us", dict(figures))
     ours = figures[OURS]
     row.values["x floor"] = ours.over(figures[FLOOR])
-    ratios = [figure.over(ours) for column, figure in figures.items() if column not in (OURS, FLOOR)]
+    ratios = [figure.over(ours) for column, figure in figures.items() if column not in (OURS, FLOOR, REFERENCE)]
     if ratios:
         row.values["best other / ours"] = min(ratios)
     if reference is not None:
         row.values["Go reference"] = reference
         row.values["Go / ours"] = reference / ours.median
+    if REFERENCE in figures:
+        row.values["reference / ours"] = figures[REFERENCE].over(ours)
     return row
 
 
-Case = tuple[str, "float | None", dict[str, Callable[[], object]]]
+class Case(NamedTuple):
+    """One line of the table.
+
+    :param reference: the constant of the Go reference.
+    :param verb: what a reference program does for it; it gets the ``frame``.
+    """
+
+    name: str
+    calls: Mapping[str, Callable[[], object]]
+    reference: float | None = None
+    verb: str = ""
+    frame: bytes = b""
+    encoding: Encoding = Encoding.BASE
 
 
 def _cases(sample: Sample, others: list[Competitor], quick: bool) -> Iterator[Case]:
@@ -76,20 +123,22 @@ def _cases(sample: Sample, others: list[Competitor], quick: bool) -> Iterator[Ca
     floor = {FLOOR: lambda: sha256(sha256(payload).digest()).digest()}
     theirs = list(_theirs(sample, built, others))
 
-    yield (
+    yield Case(
         f"decode {sample.name}",
-        sample.reference,
         {
             OURS: lambda: read_message(frame, MAGIC, encoding=encoding),
             **floor,
             **{other.name: _bind(other.codecs[command][0], raw) for other, command, raw, _ in theirs},
         },
+        sample.reference,
+        "decode",
+        frame,
+        encoding,
     )
     if sample.name == "inv of 1000":
         yield from _reading(frame, floor, theirs)
-    yield (
+    yield Case(
         f"encode {sample.name}",
-        None,
         {
             OURS: lambda: write_message(built, MAGIC, encoding=encoding),
             **floor,
@@ -99,8 +148,13 @@ def _cases(sample: Sample, others: list[Competitor], quick: bool) -> Iterator[Ca
                 if (encode := other.codecs[command][1]) is not None
             },
         },
+        None,
+        "encode",
+        frame,
+        encoding,
     )
-    yield f"sent on {sample.name}", None, {OURS: lambda: write_message(decoded, MAGIC, encoding=encoding), **floor}
+    on = {OURS: lambda: write_message(decoded, MAGIC, encoding=encoding), **floor}
+    yield Case(f"sent on {sample.name}", on, None, "encode", frame, encoding)
 
 
 def _bind(function: Callable[[Any], object], value: object) -> Callable[[], object]:
@@ -153,9 +207,9 @@ def _reading(
     for other, command, raw, _ in theirs:
         if other.read is not None:
             others[other.name] = _read_by(other.codecs[command][0], other.read, raw)
-    yield "inv of 1000, each vector's fields", None, {OURS: by_rows, **floor, **others}
-    yield "inv of 1000, rows unpacked", None, {OURS: by_unpacking, **floor, **others}
-    yield "inv of 1000, .tuples() unpacked", None, {OURS: by_tuples, **floor, **others}
+    yield Case("inv of 1000, each vector's fields", {OURS: by_rows, **floor, **others})
+    yield Case("inv of 1000, rows unpacked", {OURS: by_unpacking, **floor, **others})
+    yield Case("inv of 1000, .tuples() unpacked", {OURS: by_tuples, **floor, **others})
 
 
 def _read_by(decode: Callable[[bytes], Any], read: Callable[[Any], None], frame: bytes) -> Callable[[], None]:

@@ -273,11 +273,11 @@ class Driver:
             self._made[mode] = tuple(self._sources[mode]())
         messages = cycle(self._made[mode])
         encoding = Encoding.WITNESS if mode == "block-mixed" else Encoding.BASE
+        # rows as an application has them that never made objects of them
+        tuples = [[tuple(row) for row in message.vectors] for message in self._made[mode] if isinstance(message, Inv)]
         peer = await connect(self._endpoint, self._config)
         ahead: deque[Deferred[None]] = deque()
         started = perf_counter()
-        # rows as an application has them that never made objects of them
-        tuples = [[tuple(row) for row in message.vectors] for message in self._made[mode] if isinstance(message, Inv)]
         for sent in range(count):
             message = next(messages)
             if mode == "inv-tuples":

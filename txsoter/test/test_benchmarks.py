@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -21,10 +22,10 @@ def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL)
 
 
-def quick(suite: str, tmp_path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
+def quick(suite: str, tmp_path: Path, *options: str) -> tuple[str, dict[str, dict[str, Any]]]:
     """A trial run: what it printed, and its rows by name."""
     file = tmp_path / "figures.json"
-    done = benchmarks(suite, "--quick", "--json", str(file))
+    done = benchmarks(suite, "--quick", "--json", str(file), *options)
     assert done.returncode == 0, done.stderr
     # no progress without a terminal, no warning, nothing left unhandled
     assert done.stderr == ""
@@ -69,6 +70,38 @@ def test_codec(tmp_path: Path) -> None:
             assert row["values"]["x floor"] > 0
     assert len([name for name in rows if name.startswith("inv of 1000, ")]) == 3
     assert "decode headers of 2000" in printed
+
+
+REFERENCE = """
+import json, sys
+for line in sys.stdin:
+    verb, file, encoding, count = line.split()
+    if verb not in ("decode", "encode") or encoding not in ("base", "witness") or int(count) < 1:
+        print(json.dumps({"error": line}), flush=True)
+    else:
+        print(json.dumps({"us": len(open(file, "rb").read()) / 1000}), flush=True)
+"""
+
+
+def test_codec_beside_another_implementation(tmp_path: Path) -> None:
+    """A program given as the reference gets every frame, and its figures stand in the table."""
+    program = tmp_path / "reference.py"
+    program.write_text(REFERENCE)
+    _, rows = quick("codec", tmp_path, "--reference", shlex.join((sys.executable, str(program))))
+    for name in ("ping", "block, 450 KB mixed"):
+        for what in ("decode", "encode", "sent on"):
+            row = rows[f"{what} {name}"]
+            assert_figures(row, "reference")
+            assert row["values"]["reference / ours"] > 0
+    assert rows["encode ping"]["figures"]["reference"]["median"] == pytest.approx(0.032)
+    # its figures are no other library's
+    assert rows["encode ping"]["values"].get("best other / ours", 1) > 0.05
+    refused = benchmarks("peer", "--reference", "true")
+    assert (refused.returncode, refused.stderr) == (1, "--reference: only the codec suite takes one\n")
+    failing = shlex.join((sys.executable, "-c", 'print(\'{"error": "no such frame"}\')'))
+    refused = benchmarks("codec", "--quick", "--reference", failing)
+    assert refused.returncode == 1
+    assert refused.stderr.endswith(": no such frame\n")
 
 
 def test_peer(tmp_path: Path) -> None:
