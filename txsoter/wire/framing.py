@@ -13,10 +13,10 @@ from typing import Generic, Protocol, TypeVar
 
 from txsoter.errors import FieldError, MalformedMessage, NeedMoreData
 from txsoter.wire.message import (
-    CLASS_OF_COMMAND,
     MAX_PAYLOAD,
     MAX_UNKNOWN_PAYLOAD,
     PROTOCOL_VERSION,
+    READER_OF_COMMAND,
     Encoding,
     Message,
     Unknown,
@@ -42,6 +42,8 @@ _read_header = _HEADER.unpack_from
 _LENGTH_AND_CHECKSUM = struct.Struct("<I4s")
 _read_length_and_checksum = _LENGTH_AND_CHECKSUM.unpack_from
 _MAGIC = struct.Struct("<I")
+_find_reader = READER_OF_COMMAND.get
+_UNKNOWN = (Unknown, MAX_UNKNOWN_PAYLOAD, 0, Unknown.read_payload)
 
 
 class Route(Protocol):
@@ -112,15 +114,14 @@ def read_message(
     :raises NeedMoreData: when ``data`` ends before the frame does.
     :raises MalformedMessage: when it can never become a valid message.
     """
-    if len(data) < HEADER_SIZE:
+    try:
+        found_magic, command, length, expected = _read_header(data)
+    except struct.error:
         _check_magic(bytes(data[:4]), magic)
-        raise NeedMoreData(HEADER_SIZE - len(data))
-    found_magic, command, length, expected = _read_header(data)
-    known = CLASS_OF_COMMAND.get(command)
-    if known is None:
-        limit = MAX_UNKNOWN_PAYLOAD
-    else:
-        limit = known.newest_max_size if pver == PROTOCOL_VERSION else known.max_size(pver)
+        raise NeedMoreData(HEADER_SIZE - len(data)) from None
+    known, limit, since, read_payload = _find_reader(command, _UNKNOWN)
+    if pver != PROTOCOL_VERSION and known is not Unknown:
+        limit = known.max_size(pver)
     if length > limit or found_magic != magic:
         _check_length(length)
         _check_magic(bytes(data[:4]), magic)
@@ -133,11 +134,11 @@ def read_message(
         payload = bytes(payload)
     if sha256(sha256(payload).digest()).digest()[:4] != expected:
         _check_payload(command, payload, expected)
-    if known is None:
+    if known is Unknown:
         return Unknown(command_text(command), payload), end
-    if pver >= known.since:
+    if pver >= since:
         try:
-            found, used = known.read_payload(payload, pver, encoding)
+            found, used = read_payload(payload, pver, encoding)
             if used <= length:
                 return found, end
         except (IndexError, struct.error, MalformedMessage):

@@ -32,6 +32,7 @@ __all__ = [
     "MAX_PAYLOAD",
     "MAX_UNKNOWN_PAYLOAD",
     "PROTOCOL_VERSION",
+    "READER_OF_COMMAND",
     "Encoding",
     "Message",
     "Unknown",
@@ -214,6 +215,9 @@ _registry: dict[str, type[Message]] = {}
 CLASS_OF_COMMAND: dict[bytes, type[Message]] = {}
 """The class of each command, by its 12 bytes."""
 
+READER_OF_COMMAND: dict[bytes, tuple[type[Message], int, int, Callable[[bytes, int, Encoding], tuple[Any, int]]]] = {}
+"""What decoding needs of each class: itself, its ``max_size`` at the newest version, ``since``, ``read_payload``."""
+
 
 @dataclass_transform(field_specifiers=(field,))
 def message(command: str, *, max_size: Limit, max_send: Limit | None = None, since: int = 0) -> Callable[[M], M]:
@@ -244,6 +248,7 @@ def register(cls: M, command: str, *, max_size: Limit, max_send: Limit | None = 
     _registry[command] = cls
     cls._padded_command = command_bytes(command)
     CLASS_OF_COMMAND[cls._padded_command] = cls
+    READER_OF_COMMAND[cls._padded_command] = (cls, cls.newest_max_size, since, cls.read_payload)
     return cls
 
 
