@@ -72,10 +72,10 @@ class SoterPeerProtocol(PeerAnnouncing):
     def send(self, message: Message, encoding: Encoding = Encoding.BASE) -> Deferred[None]:
         """Send a message, in its turn; before the handshake is over it waits for that.
 
-        :param encoding: how transactions in it are written.
         A listener that waits for what is sent before the handshake is over, or for :meth:`when_ready`, waits for
         itself: the handshake goes on only when it is done.
 
+        :param encoding: how transactions in it are written.
         :return: fires when the message is with the transport and the transport would take more, which may be at
             once; fails with :exc:`~txsoter.errors.SendQueueFull`, or with
             :exc:`~txsoter.errors.ConnectionClosed` when the connection ends first.
