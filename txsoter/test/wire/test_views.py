@@ -20,6 +20,10 @@ NUMBERS: RowLayout[int] = RowLayout((("", U32),), build=lambda row: row[0], flat
 PADDED: RowLayout[Any] = RowLayout((("a", U8),), build=tuple, padding=2)
 
 
+class _Pair(tuple[int, bytes]):
+    """A row of a class."""
+
+
 def numbers(*values: int) -> RowView[int]:
     """A view that stands three bytes into its data."""
     return RowView(NUMBERS, b"---" + struct.pack(f"<{len(values)}I", *values) + b"---", 3, len(values))
@@ -146,6 +150,28 @@ class RowLayoutTests(TestCase):
     def test_rows_of_another_width(self) -> None:
         self.assert_refused(PAIRS, [(1, b"ab"), (1,)], "[1]", "a row of number, name")
         self.assert_refused(PAIRS, [(1, b"ab", 3)], "[0]", "a row of number, name")
+
+    def test_many_at_once_are_checked_one_by_one(self) -> None:
+        """However many are packed by one call, of a class or plain, and although errors make up for each other."""
+        name = "a row of number, name"
+        faults: list[tuple[list[Any], int, str, str]] = [
+            ([(1,), (b"ab", 1, b"ab")], 0, "", name),
+            ([(1, b"ab", 1), (b"ab",)], 0, "", name),
+            ([(1, b"abc"), (1, b"a")], 0, ".name", "2 bytes, not 3"),
+            ([(1, b"ab"), (1, b"a")], 1, ".name", "2 bytes, not 1"),
+            ([(1, b"ab"), (b"ab", 1)], 1, ".number", "a whole number"),
+        ]
+        for kind in (tuple, _Pair):
+            good = [kind((1, b"ab"))] * 1100
+            self.assertEqual(PAIRS.pack(good), b"\1\0ab" * 1100)
+            for rows, at, field, limit in faults:
+                for before in (0, 3, 8, 64, 998, 1000):
+                    some = [*good[:before], *map(kind, rows), *good[before:]]
+                    self.assert_refused(PAIRS, some, f"[{before + at}]{field}", limit)
+
+    def test_rows_of_both_kinds(self) -> None:
+        self.assertEqual(PAIRS.pack([(1, b"ab"), _Pair((1, b"ab"))] * 10), b"\1\0ab" * 20)
+        self.assertEqual(PAIRS.pack([_Pair((1, b"ab")), (1, b"ab")] * 10), b"\1\0ab" * 20)
 
     def test_rows_that_are_none(self) -> None:
         self.assert_refused(PAIRS, [(1, b"ab"), 5], "[1]", "a row of number, name")
