@@ -18,6 +18,7 @@ from txsoter.errors import (
 )
 from txsoter.networks import SIMNET
 from txsoter.peer.handshake import State
+from txsoter.peer.outbox import BATCH
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.test.peer.support import KIB, PeerTestCase, filler, frame
 from txsoter.testing import remote_version
@@ -191,13 +192,14 @@ class SendTests(PeerTestCase):
             self.successResultOf(each)
         self.assertEqual(pair.peer.stats().sent["unknown"].bytes, sum(sizes) + 24 * 6)
 
-    def test_what_one_read_causes_goes_out_in_one_write(self) -> None:
-        pair = self.scripted()
-        pair.transport.takes = False
-        pair.say(*(Ping(nonce) for nonce in range(100)))
-        self.assertEqual(len(pair.transport._waiting), 1)
-        pair.transport.takes = True
-        self.assertEqual(pair.hear(), [Pong(nonce) for nonce in range(100)])
+    def test_what_one_read_causes_goes_out_in_few_writes(self) -> None:
+        for count, writes in ((1, 1), (BATCH - 1, 1), (BATCH, 1), (BATCH + 1, 2), (3 * BATCH, 3)):
+            pair = self.scripted()
+            pair.transport.takes = False
+            pair.say(*(Ping(nonce) for nonce in range(count)))
+            self.assertEqual(len(pair.transport._waiting), writes)
+            pair.transport.takes = True
+            self.assertEqual(pair.hear(), [Pong(nonce) for nonce in range(count)])
 
     def test_the_deferred_waits_for_the_transport(self) -> None:
         """Handed to the transport and the transport is willing to take more."""
