@@ -9,14 +9,14 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 from twisted.web.pages import notFound
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.server import NOT_DONE_YET, Request
 
 from txsoter.peer.addressing import address_text
 from txsoter.service.metrics import Metrics
 from txsoter.service.peers import ListeningService
-from txsoter.service.status.access import loopback_endpoint
-from txsoter.service.status.guard import Guard
-from txsoter.service.status.resource import StatusRequest
+from txsoter.service.web.access import loopback_endpoint
+from txsoter.service.web.guard import Guard
+from txsoter.service.web.site import GuardedRequest, QuietSite
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -122,7 +122,7 @@ class _Seen:
         return self._families
 
 
-class _ScrapeRequest(StatusRequest):
+class _ScrapeRequest(GuardedRequest):
     """Knows when the thread that answers it is done, even if the one who asked has gone."""
 
     site: Any
@@ -142,29 +142,16 @@ class _ScrapeRequest(StatusRequest):
             self.site.written(self)
 
 
-class _ScrapeSite(Site):
-    """Has no log, in which each scrape would be a line.
+class _ScrapeSite(QuietSite):
+    """Knows whose answers are being written.
 
     :ivar writers: the requests whose answers threads are at.
     """
 
-    noisy = False
-
     def __init__(self, root: Resource, reactor: Any) -> None:
-        # the guard has a better timeout
-        untyped: Any = Site.__init__
-        untyped(self, root, _ScrapeRequest, timeout=None, reactor=reactor)
+        super().__init__(root, reactor, _ScrapeRequest)
         self.writers: set[Any] = set()
         self._waiters: list[Deferred[None]] = []
-
-    def startFactory(self) -> None:
-        """Without the timer that tells the log the time."""
-
-    def stopFactory(self) -> None:
-        """Nothing was started."""
-
-    def log(self, request: Any) -> None:
-        """Nothing."""
 
     def written(self, request: Any) -> None:
         """A thread is done."""

@@ -7,8 +7,8 @@
     status.setServiceParent(service)
 """
 
-from txsoter.service.status.access import loopback_endpoint
 from txsoter.service.status.parts import Ban, Dialled, StatusParts
 from txsoter.service.status.service import StatusService
+from txsoter.service.web.access import loopback_endpoint
 
 __all__ = ["Ban", "Dialled", "StatusParts", "StatusService", "loopback_endpoint"]

@@ -6,19 +6,16 @@ from base64 import b64encode
 from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files
-from typing import Any, cast
 
-from twisted.internet.interfaces import IReactorTime
 from twisted.web import http
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.server import NOT_DONE_YET, Request
 
-from txsoter.service.status.access import HostCheck
 from txsoter.service.status.events import EventStreams
-from txsoter.service.status.guard import GuardedConnection
 from txsoter.service.status.watching import Picture
+from txsoter.service.web.access import HostCheck
 
-__all__ = ["StatusResource", "StatusSite", "page"]
+__all__ = ["StatusResource", "page"]
 
 
 @lru_cache(maxsize=1)
@@ -134,37 +131,3 @@ def _answer(request: Request, kind: bytes, body: bytes) -> int:
     request.write(body)
     request.finish()
     return NOT_DONE_YET
-
-
-class StatusRequest(Request):
-    """A request that tells its connection's guard when it is there, and when it is done.
-
-    Its site must stand behind a :class:`~txsoter.service.status.guard.Guard`.
-    """
-
-    def process(self) -> None:
-        """A whole request has come."""
-        guard = cast(GuardedConnection, self.transport)
-        guard.begin()
-        self.notifyFinish().addBoth(lambda _: guard.done())
-        Request.process(self)
-
-
-class StatusSite(Site):
-    """A site without a log: each look would be a line."""
-
-    noisy = False
-
-    def __init__(self, resource: StatusResource, clock: IReactorTime) -> None:
-        # the guard has a better timeout
-        untyped: Any = Site.__init__
-        untyped(self, resource, StatusRequest, timeout=None, reactor=clock)
-
-    def startFactory(self) -> None:
-        """Without the timer that tells the log the time."""
-
-    def stopFactory(self) -> None:
-        """Nothing was started."""
-
-    def log(self, request: Any) -> None:
-        """Nothing."""

@@ -1,4 +1,4 @@
-"""Tests of :mod:`txsoter.service.status.access`."""
+"""Tests of :mod:`txsoter.service.web.access`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.testing import MemoryReactor
 
 from txsoter.service.status import loopback_endpoint
-from txsoter.service.status.access import HostCheck
+from txsoter.service.web.access import HostCheck
 from txsoter.test.peer.support import TrialCase
 
 LOCAL = IPv4Address("TCP", "127.0.0.1", 8080)

@@ -1,4 +1,4 @@
-"""Tests of :mod:`txsoter.service.status.guard`: requests that never end, and too many connections."""
+"""Tests of :mod:`txsoter.service.web.guard`: requests that never end, and too many connections."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from txsoter.service.status.events import MAX_STREAMS
-from txsoter.service.status.guard import REQUEST_BYTES, REQUEST_SECONDS, Guard
+from txsoter.service.web.guard import REQUEST_BYTES, REQUEST_SECONDS, Guard
 from txsoter.test.peer.support import TrialCase
 from txsoter.test.service.web import PageTestCase
 
