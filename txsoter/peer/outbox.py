@@ -18,8 +18,8 @@ PIECE = 64 * 1024
 """The most bytes handed to the transport at a time; each piece taken is progress."""
 
 BATCH = 64
-"""How many frames one turn queues before they are handed over: more are so many objects that the garbage collector
-looks at them, which makes small messages 4 % slower."""
+"""How many frames are held back at most: more are so many objects at a time that the garbage collector starts, which
+makes small messages 4 % slower."""
 
 
 class Writer(Protocol):
@@ -136,7 +136,10 @@ class Outbox:
             self.flush()
 
     def cork(self) -> None:
-        """Hold writes back until :meth:`uncork`, so that what one turn queues goes out at once."""
+        """Hold writes back until :meth:`uncork`, so that what one turn queues is handed over together.
+
+        But for what is more than :data:`BATCH` frames or :data:`PIECE` bytes: that is not held.
+        """
         self._corks += 1
 
     def uncork(self) -> None:

@@ -40,38 +40,44 @@ _AGENT_AT, _AROUND_AGENT = _UP_TO_NONCE.size, _UP_TO_NONCE.size + 1 + _FROM_GENE
 
 
 class _ParsedLate(Message):
-    """A message whose fields may be missing until one is looked at: then they are all read from ``_raw``."""
+    """A message that is parsed when one of its fields is looked at: each is made then, and stays.
 
-    __slots__ = ("_raw",)
-    _raw: bytes
+    ``_late`` is its payload, which was checked when it was decoded, or what has been read out of that; a message that
+    was not decoded has none.
+    """
 
-    def _parse(self) -> tuple[Any, ...]:
-        """The values of all fields, in order, from ``_raw``, which was checked when it was decoded."""
+    __slots__ = ("_late",)
+    _late: bytes | tuple[Any, ...]
+
+    @classmethod
+    def _parse(cls, payload: bytes) -> tuple[Any, ...]:
+        """The values of all fields, in order."""
         raise NotImplementedError
 
     def read_fields(self) -> None:
-        """Read all fields of a message just decoded: four times as fast as waiting until one is looked at."""
-        if hasattr(self, "_raw"):
-            values = self._parse()
-            del self._raw
-            type(self).__init__(self, *values)
+        """Make all fields of a message that was just decoded, in a third of the time of looking at each."""
+        late = getattr(self, "_late", None)
+        if late is not None and not isinstance(late, tuple):
+            type(self).__init__(self, *self._parse(late))
+            del self._late
 
     # not for mypy, to which every name would exist
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            names = [each for each, _ in self._codecs]
-            if name not in names:
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            values = self._parse()
-            del self._raw
-            for each, value in zip(names, values, strict=True):
-                try:
-                    # one that was set before any was looked at stays
-                    object.__getattribute__(self, each)
-                except AttributeError:
-                    setattr(self, each, value)
-            return object.__getattribute__(self, name)
+            index = next((index for index, (each, _) in enumerate(self._codecs) if each == name), None)
+            try:
+                if index is None:
+                    raise AttributeError
+                late = object.__getattribute__(self, "_late")
+            except AttributeError:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}") from None
+            if not isinstance(late, tuple):
+                # two threads may both do this, to the same end
+                late = self._late = self._parse(late)
+            value = late[index]
+            setattr(self, name, value)
+            return value
 
 
 @message("version", max_size=376, max_send=lambda pver: 358 if pver >= TIMESTAMPS else 350)
@@ -112,7 +118,7 @@ class Version(_ParsedLate):
             end = _AROUND_AGENT + data[_AGENT_AT]
             if end <= size:
                 self = _new(cls)
-                self._raw = data
+                self._late = data[:end]
                 return self, end
         offset = 0
         values = []
@@ -124,13 +130,13 @@ class Version(_ParsedLate):
             values.append(value)
         return cls(*values), offset
 
-    def _parse(self) -> tuple[Any, ...]:
-        raw = self._raw
-        head = _UP_TO_NONCE.unpack_from(raw)
-        agent_ends = _AGENT_AT + 1 + raw[_AGENT_AT]
-        genesis, last_block, relay = _FROM_GENESIS.unpack_from(raw, agent_ends)
+    @classmethod
+    def _parse(cls, payload: bytes) -> tuple[Any, ...]:
+        head = _UP_TO_NONCE.unpack_from(payload)
+        agent_ends = _AGENT_AT + 1 + payload[_AGENT_AT]
+        genesis, last_block, relay = _FROM_GENESIS.unpack_from(payload, agent_ends)
         you, me = (NetAddress(head[at], head[at + 1], head[at + 2] << 8 | head[at + 3]) for at in (3, 7))
-        user_agent = raw[_AGENT_AT + 1 : agent_ends]
+        user_agent = payload[_AGENT_AT + 1 : agent_ends]
         return (*head[:3], you, me, head[11], user_agent, Hash(genesis), last_block, relay)
 
     def write_payload(self, pver: int, encoding: Encoding) -> bytes:
@@ -147,6 +153,8 @@ class Version(_ParsedLate):
             if not (isinstance(agent, bytes) and isinstance(genesis, bytes)) or len(agent) > _SHORT_AGENT:
                 return None
             if len(your_ip) != 16 or len(my_ip) != 16 or len(genesis) != 32:
+                return None
+            if not (isinstance(your_port, int) and isinstance(my_port, int)):
                 return None
             places = (you[0], your_ip, your_port >> 8, your_port & 0xFF, me[0], my_ip, my_port >> 8, my_port & 0xFF)
             head = _UP_TO_NONCE.pack(self.protocol_version, self.services, self.timestamp, *places, self.nonce)

@@ -249,7 +249,7 @@ def add_transaction(
             for each in inputs:
                 add(_WITNESS.write(each[4], 0))
         add(_PACK_U32(lock_time))
-    except (struct.error, TypeError, ValueError, IndexError, AttributeError):
+    except (struct.error, TypeError, ValueError, LookupError, AttributeError):
         raise _explain(version, inputs, outputs, lock_time) from None
 
 

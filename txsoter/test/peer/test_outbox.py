@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from txsoter.errors import LocalError
-from txsoter.peer.outbox import PIECE, Outbox, fail_quietly
+from txsoter.peer.outbox import BATCH, PIECE, Outbox, fail_quietly
 from txsoter.test.peer.support import TrialCase
 from txsoter.wire import Message, Ping
 
@@ -99,7 +99,7 @@ class WriteTests(OutboxTestCase):
         self.successResultOf(done)
 
     def test_a_cork_gathers_into_one_write(self) -> None:
-        """What a turn queues goes out in one write."""
+        """What little a turn queues goes out in one write."""
         self.outbox.cork()
         waiting = [self.put(number) for number in range(5)]
         self.outbox.cork()
@@ -113,6 +113,24 @@ class WriteTests(OutboxTestCase):
         self.outbox.cork()
         self.outbox.uncork()
         self.assertEqual(len(self.writer.writes), 1)
+
+    def test_a_cork_does_not_gather_more_than_a_batch(self) -> None:
+        """Also where those who are told send more: in order, and each of them is told."""
+
+        def send_more(_: None, number: int) -> None:
+            self.send(200 + number % 50)
+
+        self.outbox.cork()
+        for number in range(2 * BATCH + 1):
+            self.put(number).addCallback(send_more, number)
+        self.assertEqual(len(self.writer.writes[0]), 10 * BATCH)
+        self.outbox.uncork()
+        self.assertEqual([number for number in self.fired if number < 200], list(range(2 * BATCH + 1)))
+        numbers = [write[at] for write in self.writer.writes for at in range(0, len(write), 10)]
+        self.assertEqual(numbers, [number for number, _ in self.handed])
+        self.assertEqual(numbers, self.fired)
+        self.assertEqual(numbers.count(200), sum(number % 50 == 0 for number in range(2 * BATCH + 1)))
+        self.assertEqual((len(self.outbox), self.outbox.waiting), (0, 0))
 
     def test_a_cork_does_not_gather_more_than_a_piece(self) -> None:
         self.outbox.cork()

@@ -124,6 +124,13 @@ class AddrTests(WireTestCase):
         self.assert_refused(Addr((LOCAL, NetAddress(timestamp=1 << 32))), "Addr.addresses[1].timestamp", "u32")
         self.assert_refused(Addr(wrong((LOCAL, 7))), "Addr.addresses[1]", "a row of timestamp, services, ip")
 
+    def test_what_is_no_address(self) -> None:
+        """However it fails when it is taken for one."""
+        for row in ((), {}, {0: 1}, [1], "x", 7, None):
+            for count in (1, 2, 60):
+                error = self.assert_refused(Addr(wrong([row] * count)), "Addr.addresses[0]", "a row of timestamp")
+                self.assertEqual(error.value, row)
+
     def test_errors_name_the_port(self) -> None:
         for port in (-1, 65536, None, 1.5):
             message = Addr((LOCAL, NetAddress(port=wrong(port))))

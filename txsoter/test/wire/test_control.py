@@ -6,6 +6,9 @@ import copy
 import pickle
 import re
 import struct
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from txsoter.errors import FieldError, MalformedMessage
 from txsoter.test.wire import HUGE, MAGIC, NEWEST, WireTestCase, frame, varbytes, wrong
@@ -231,11 +234,34 @@ class ParsedLateTests(WireTestCase):
                 version.height = 5  # type: ignore[attr-defined]
 
     def test_a_deleted_field_is_gone(self) -> None:
-        version = self.decoded()
-        self.assertEqual(version.nonce, VERSION.nonce)
-        del version.nonce
-        with self.assertRaises(AttributeError):
-            _ = version.nonce
+        version, read = copy.copy(VERSION), self.decoded()
+        read.read_fields()
+        for each in (version, read):
+            del each.nonce
+            with self.assertRaisesRegex(AttributeError, "no attribute 'nonce'"):
+                _ = each.nonce
+
+    def test_threads(self) -> None:
+        """Which of them looks first is all the same."""
+        interval = sys.getswitchinterval()
+        self.addCleanup(sys.setswitchinterval, interval)
+        sys.setswitchinterval(1e-6)
+        versions = [self.decoded() for _ in range(2000)]
+        start = threading.Barrier(3)
+
+        def look() -> list[Version]:
+            start.wait(60)
+            return [each for each in versions if each.nonce != VERSION.nonce or each != VERSION]
+
+        with ThreadPoolExecutor(3) as threads:
+            for found in [threads.submit(look) for _ in range(3)]:
+                self.assertEqual(found.result(60), [])
+
+    def test_what_it_came_in_is_not_kept(self) -> None:
+        came = bytearray(version_payload() + bytes(1000))
+        version, end = Version.from_payload(wrong(came))
+        came.clear()
+        self.assertEqual((version, end), (VERSION, len(version_payload())))
 
 
 class EmptyTests(WireTestCase):

@@ -165,9 +165,26 @@ class RowLayoutTests(TestCase):
             good = [kind((1, b"ab"))] * 1100
             self.assertEqual(PAIRS.pack(good), b"\1\0ab" * 1100)
             for rows, at, field, limit in faults:
-                for before in (0, 3, 8, 64, 998, 1000):
+                for before in (0, 1, 49, 199, 499, 998, 1000, 1049):
                     some = [*good[:before], *map(kind, rows), *good[before:]]
                     self.assert_refused(PAIRS, some, f"[{before + at}]{field}", limit)
+
+    def test_of_any_number(self) -> None:
+        for kind in (tuple, _Pair):
+            for count in (1, 2, 3, 49, 50, 51, 99, 100, 101, 199, 200, 249, 250, 499, 500, 501, 999, 1000, 1001):
+                rows = [kind((at, b"%02d" % (at % 100))) for at in range(count)]
+                packed = b"".join(struct.pack("<H2s", *row) for row in rows)
+                self.assertEqual(PAIRS.pack(rows), packed)
+                self.assertEqual(PAIRS.pack(rows, b"-"), b"-" + packed)
+
+    def test_a_row_is_whatever_can_be_walked_over(self) -> None:
+        """Or is none, however many there are."""
+        for count in (1, 2, 10, 50, 51):
+            self.assertEqual(PAIRS.pack([wrong([1, b"ab"])] * count), b"\1\0ab" * count)
+            self.assertEqual(PAIRS.pack([wrong({1: 5, b"ab": 6})] * count), b"\1\0ab" * count)
+            for row in ({}, {"number": 1, "name": b"ab"}, 5, None, "ab", b"ab"):
+                with self.assertRaisesRegex(FieldError, r"^\[0\]"):
+                    PAIRS.pack([wrong(row)] * count)
 
     def test_rows_of_both_kinds(self) -> None:
         self.assertEqual(PAIRS.pack([(1, b"ab"), _Pair((1, b"ab"))] * 10), b"\1\0ab" * 20)
