@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -22,14 +23,14 @@ class Child:
     """``python -m benchmarks`` with some arguments; a context manager that ends the process by its id.
 
     :param arguments: of the command line.
-    :param program: another program and its first arguments.
+    :param program: another program and its arguments, instead; it runs where we do.
     """
 
-    def __init__(self, *arguments: str, program: Sequence[str] = (sys.executable, "-m", "benchmarks")) -> None:
-        self._what = " ".join(arguments) or " ".join(program)
+    def __init__(self, *arguments: str, program: Sequence[str] = ()) -> None:
+        self._what = " ".join(arguments or program)
         self._process = subprocess.Popen(
-            [*program, *arguments],
-            cwd=ROOT,
+            program or [sys.executable, "-m", "benchmarks", *arguments],
+            cwd=None if program else ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -67,10 +68,11 @@ class Child:
         return self.answer(timeout)
 
     def tell(self, *words: object) -> None:
-        """Give a command; its answer is read by :meth:`answer`."""
+        """Give a command; its answer is read by :meth:`answer`, also that it has ended."""
         assert self._process.stdin is not None
-        self._process.stdin.write(" ".join(map(str, words)).encode() + b"\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(" ".join(map(str, words)).encode() + b"\n")
+            self._process.stdin.flush()
 
     def answer(self, timeout: float = 180) -> dict[str, Any]:
         """The next line that it says.
@@ -89,6 +91,8 @@ class Child:
             self._unread += more
         line, _, self._unread = self._unread.partition(b"\n")
         found: dict[str, Any] = json.loads(line)
+        if not isinstance(found, dict):
+            raise RuntimeError(f"{self._what}: answered {found}, not a JSON object")
         if "error" in found:
             raise RuntimeError(f"{self._what}: {found['error']}")
         return found

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from hashlib import sha256
+from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -15,7 +16,8 @@ from benchmarks.competitors import NAMES, Competitor, available
 from benchmarks.inputs import MAGIC, SAMPLES, Sample
 from benchmarks.measure import Report, Row, collect, interleave, progress_bar, time_call
 from benchmarks.reference import Reference
-from txsoter.wire import Encoding, Inv, Message, read_message, write_message
+from txsoter.wire import Encoding, Inv, Message, Version, read_message, write_message
+from txsoter.wire.message import field_codecs
 
 __all__ = ["run"]
 
@@ -37,7 +39,12 @@ def run(rounds: int, quick: bool, reference: str | None = None) -> Report:
         running = None
         if reference is not None:
             folder = Path(stack.enter_context(TemporaryDirectory()))
-            running = Reference(stack.enter_context(Child(program=shlex.split(reference))), folder)
+            try:
+                if not shlex.split(reference):
+                    raise ValueError("no program")
+                running = Reference(stack.enter_context(Child(program=shlex.split(reference))), folder)
+            except (OSError, ValueError) as error:
+                raise SystemExit(f"--reference: cannot run {reference!r}: {error}") from None
         return _run(rounds, quick, running)
 
 
@@ -76,6 +83,8 @@ def _run(rounds: int, quick: bool, reference: Reference | None) -> Report:
         if reference is None
         else "reference: the program given, in turn with the others; to send on, it encodes its objects again.",
         "Sent on: encoding of a message that was decoded and not changed.",
+        "txsoter checks all of a message when it decodes it, and makes objects of its fields when they are looked at: "
+        "each of a version's is in a line of its own.",
     ]
     if lacking:
         report.notes.append(f"Not installed, so not measured: {', '.join(lacking)}.")
@@ -137,6 +146,9 @@ def _cases(sample: Sample, others: list[Competitor], quick: bool) -> Iterator[Ca
     )
     if sample.name == "inv of 1000":
         yield from _reading(frame, floor, theirs)
+    if sample.name == "version":
+        names = [name for name, _ in field_codecs(Version)]
+        yield Case("version, each field", {OURS: lambda: attrgetter(*names)(read_message(frame, MAGIC)[0]), **floor})
     yield Case(
         f"encode {sample.name}",
         {

@@ -68,7 +68,7 @@ def test_codec(tmp_path: Path) -> None:
             assert_figures(row, "txsoter", "SHA-256 twice")
             assert row["figures"]["txsoter"]["min"] > 0
             assert row["values"]["x floor"] > 0
-    assert len([name for name in rows if name.startswith("inv of 1000, ")]) == 3
+    assert len([name for name in rows if name.startswith(("inv of 1000, ", "version, "))]) == 4
     assert "decode headers of 2000" in printed
 
 
@@ -98,10 +98,17 @@ def test_codec_beside_another_implementation(tmp_path: Path) -> None:
     assert rows["encode ping"]["values"].get("best other / ours", 1) > 0.05
     refused = benchmarks("peer", "--reference", "true")
     assert (refused.returncode, refused.stderr) == (1, "--reference: only the codec suite takes one\n")
-    failing = shlex.join((sys.executable, "-c", 'print(\'{"error": "no such frame"}\')'))
-    refused = benchmarks("codec", "--quick", "--reference", failing)
-    assert refused.returncode == 1
-    assert refused.stderr.endswith(": no such frame\n")
+    for given, fault in (
+        (f"{sys.executable} -c 'print(5)'", ": answered 5, not a JSON object\n"),
+        (shlex.join((sys.executable, "-c", 'print(\'{"error": "no such frame"}\')')), ": no such frame\n"),
+        (f"{sys.executable} -c ''", ": ended with status 0\n"),
+        ("/no/such/program", "--reference: cannot run '/no/such/program': [Errno 2] No such file or directory"),
+        ("'", '--reference: cannot run "\'": No closing quotation\n'),
+        ("", "--reference: cannot run '': no program\n"),
+    ):
+        refused = benchmarks("codec", "--quick", "--reference", given)
+        assert refused.returncode == 1
+        assert fault in refused.stderr
 
 
 def test_peer(tmp_path: Path) -> None:
