@@ -56,7 +56,11 @@ def _shown(value: object) -> str:
         value = value[:80]
     elif isinstance(value, Sequence) and len(value) > 20:
         return f"{type(value).__name__} of {len(value)} entries"
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except Exception:
+        # a row that is none may not even be shown, and this is about to say so
+        return f"object of type {type(value).__name__}"
     return shown if len(shown) <= 80 else f"{shown[:77]}..."
 
 

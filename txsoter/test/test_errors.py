@@ -111,6 +111,11 @@ class FieldErrorTests(TestCase):
         value = ["x" * 100]
         self.assertIs(FieldError("f", value, "y").value, value)
 
+    def test_value_that_cannot_be_shown(self) -> None:
+        """Such as a row without columns."""
+        error = FieldError("f", tuple.__new__(InventoryVector, ()), "y")
+        self.assertEqual(str(error), "f = object of type InventoryVector: must be y")
+
     def test_within_joins_names_by_a_dot(self) -> None:
         error = FieldError("height", 1, "x").within("GetHeaders")
         self.assertEqual((error.field, error.value, error.limit), ("GetHeaders.height", 1, "x"))
