@@ -147,8 +147,8 @@ def _cases(sample: Sample, others: list[Competitor], quick: bool) -> Iterator[Ca
     if sample.name == "inv of 1000":
         yield from _reading(frame, floor, theirs)
     if sample.name == "version":
-        names = [name for name, _ in field_codecs(Version)]
-        yield Case("version, each field", {OURS: lambda: attrgetter(*names)(read_message(frame, MAGIC)[0]), **floor})
+        look = attrgetter(*(name for name, _ in field_codecs(Version)))
+        yield Case("version, each field", {OURS: lambda: look(read_message(frame, MAGIC)[0]), **floor})
     yield Case(
         f"encode {sample.name}",
         {

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import enum
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
@@ -40,14 +41,13 @@ _AGENT_AT, _AROUND_AGENT = _UP_TO_NONCE.size, _UP_TO_NONCE.size + 1 + _FROM_GENE
 
 
 class _ParsedLate(Message):
-    """A message that is parsed when one of its fields is looked at: each is made then, and stays.
+    """A message that is parsed when one of its fields is looked at or set.
 
-    ``_late`` is its payload, which was checked when it was decoded, or what has been read out of that; a message that
-    was not decoded has none.
+    ``_late`` is its payload until then, checked when it was decoded; the fields are not there.
     """
 
     __slots__ = ("_late",)
-    _late: bytes | tuple[Any, ...]
+    _late: bytes
 
     @classmethod
     def _parse(cls, payload: bytes) -> tuple[Any, ...]:
@@ -55,32 +55,40 @@ class _ParsedLate(Message):
         raise NotImplementedError
 
     def read_fields(self) -> None:
-        """Make all fields of a message that was just decoded, in a third of the time of looking at each."""
-        late = getattr(self, "_late", None)
-        if late is not None and not isinstance(late, tuple):
-            type(self).__init__(self, *self._parse(late))
+        """Parse it now, if it is not; for those who will look at all fields anyway."""
+        try:
+            late = object.__getattribute__(self, "_late")
+        except AttributeError:
+            return
+        type(self).__init__(self, *self._parse(late))
+        # not before: another thread may look meanwhile, and may have come here as well
+        with suppress(AttributeError):
             del self._late
 
     # not for mypy, to which every name would exist
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            index = next((index for index, (each, _) in enumerate(self._codecs) if each == name), None)
-            try:
-                if index is None:
-                    raise AttributeError
-                late = object.__getattribute__(self, "_late")
-            except AttributeError:
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}") from None
-            if not isinstance(late, tuple):
-                # two threads may both do this, to the same end
-                late = self._late = self._parse(late)
-            value = late[index]
-            setattr(self, name, value)
-            return value
+            if name != "_late":
+                self.read_fields()
+            return object.__getattribute__(self, name)
 
 
-@message("version", max_size=376, max_send=lambda pver: 358 if pver >= TIMESTAMPS else 350)
+_set_late = _ParsedLate.__dict__["_late"].__set__
+
+
+def _parse_first(message: _ParsedLate, field: object, value: Any) -> Any:
+    """What attrs calls before a field is set."""
+    message.read_fields()
+    return value
+
+
+@message(
+    "version",
+    max_size=376,
+    max_send=lambda pver: 358 if pver >= TIMESTAMPS else 350,
+    on_setattr=_parse_first,
+)
 class Version(_ParsedLate):
     """The first message of each side: who it is and what it can do.
 
@@ -118,7 +126,7 @@ class Version(_ParsedLate):
             end = _AROUND_AGENT + data[_AGENT_AT]
             if end <= size:
                 self = _new(cls)
-                self._late = data[:end]
+                _set_late(self, data[:end])
                 return self, end
         offset = 0
         values = []
@@ -135,7 +143,8 @@ class Version(_ParsedLate):
         head = _UP_TO_NONCE.unpack_from(payload)
         agent_ends = _AGENT_AT + 1 + payload[_AGENT_AT]
         genesis, last_block, relay = _FROM_GENESIS.unpack_from(payload, agent_ends)
-        you, me = (NetAddress(head[at], head[at + 1], head[at + 2] << 8 | head[at + 3]) for at in (3, 7))
+        you = tuple.__new__(NetAddress, (head[3], head[4], head[5] << 8 | head[6], 0))
+        me = tuple.__new__(NetAddress, (head[7], head[8], head[9] << 8 | head[10], 0))
         user_agent = payload[_AGENT_AT + 1 : agent_ends]
         return (*head[:3], you, me, head[11], user_agent, Hash(genesis), last_block, relay)
 

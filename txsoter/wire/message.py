@@ -206,9 +206,9 @@ C = TypeVar("C", bound=type)
 
 
 @dataclass_transform(field_specifiers=(field,))
-def record(cls: C) -> C:
+def record(cls: C, on_setattr: Callable[..., Any] | None = None) -> C:
     """Declare a part of a message: fields and codecs without a command of their own."""
-    return attrs.define(cls, slots=True, weakref_slot=False, hash=False)
+    return attrs.define(cls, slots=True, weakref_slot=False, hash=False, on_setattr=on_setattr)
 
 
 _registry: dict[str, type[Message]] = {}
@@ -220,16 +220,24 @@ READER_OF_COMMAND: dict[bytes, tuple[type[Message], int, int, Callable[[bytes, i
 
 
 @dataclass_transform(field_specifiers=(field,))
-def message(command: str, *, max_size: Limit, max_send: Limit | None = None, since: int = 0) -> Callable[[M], M]:
+def message(
+    command: str,
+    *,
+    max_size: Limit,
+    max_send: Limit | None = None,
+    since: int = 0,
+    on_setattr: Callable[..., Any] | None = None,
+) -> Callable[[M], M]:
     """Declare a message, and register its command.
 
     :param max_size: the largest payload taken, in bytes; or a function of the protocol version.
     :param max_send: the largest that soterd takes, where that is less.
     :param since: the first protocol version that has the message.
+    :param on_setattr: what attrs calls when a field is set, other than by the constructor.
     """
 
     def declare(cls: M) -> M:
-        cls = record(cls)
+        cls = record(cls, on_setattr)
         cls._codecs = field_codecs(cls)
         cls._scalars = scalar_struct([codec for _, codec in cls._codecs])
         return register(cls, command, max_size=max_size, max_send=max_send, since=since)
