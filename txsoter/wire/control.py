@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import enum
 import struct
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
@@ -41,45 +40,15 @@ _AGENT_AT, _AROUND_AGENT = _UP_TO_NONCE.size, _UP_TO_NONCE.size + 1 + _FROM_GENE
 
 
 class _ParsedLate(Message):
-    """A message that is parsed when one of its fields is looked at or set.
-
-    ``_late`` is its payload until then, checked when it was decoded; the fields are not there.
-    """
+    """A place for a payload that was checked when it was decoded, while none of the fields is there."""
 
     __slots__ = ("_late",)
-    _late: bytes
-
-    @classmethod
-    def _parse(cls, payload: bytes) -> tuple[Any, ...]:
-        """The values of all fields, in order."""
-        raise NotImplementedError
-
-    def read_fields(self) -> None:
-        """Parse it now, if it is not; for those who will look at all fields anyway."""
-        try:
-            late = object.__getattribute__(self, "_late")
-        except AttributeError:
-            return
-        type(self).__init__(self, *self._parse(late))
-        # not before: another thread may look meanwhile, and may have come here as well
-        with suppress(AttributeError):
-            del self._late
-
-    # not for mypy, to which every name would exist
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            if name != "_late":
-                self.read_fields()
-            return object.__getattribute__(self, name)
+    _late: bytes | None
 
 
-_set_late = _ParsedLate.__dict__["_late"].__set__
-
-
-def _parse_first(message: _ParsedLate, field: object, value: Any) -> Any:
+def _parse_first(version: Version, field: object, value: Any) -> Any:
     """What attrs calls before a field is set."""
-    message.read_fields()
+    version.read_fields()
     return value
 
 
@@ -91,6 +60,8 @@ def _parse_first(message: _ParsedLate, field: object, value: Any) -> Any:
 )
 class Version(_ParsedLate):
     """The first message of each side: who it is and what it can do.
+
+    A decoded one is parsed when one of its fields is looked at or set; until then it is encoded as it came.
 
     soterd takes 358 bytes (350 below protocol version 31402), so at most 240 bytes of user agent:
     it forgot the 32 bytes of the genesis hash in its sum.
@@ -118,15 +89,34 @@ class Version(_ParsedLate):
     last_block: int = field(I32, default=0)
     relay: bool = field(BOOL, default=True)
 
+    def read_fields(self) -> None:
+        """Parse it now, if it is not; for those who will look at all fields anyway."""
+        late = self._late
+        if late is not None:
+            type(self).__init__(self, *_parse_version(late))
+            # not before: another thread may look, too
+            _set_late(self, None)
+
+    # not for mypy, to which every name would exist
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "_late":
+                # it was not decoded
+                return None
+            self.read_fields()
+            return object.__getattribute__(self, name)
+
     @classmethod
     def read_payload(cls, data: bytes, pver: int, encoding: Encoding) -> tuple[Self, int]:
         size = len(data)
-        # with every field, and a length of the user agent in one byte, nothing else can be wrong with it
+        # with every field, a length of the user agent in one byte, and a flag that we would write, nothing else can be
+        # wrong with it, nor come out differently
         if size >= _AROUND_AGENT and data[_AGENT_AT] <= _SHORT_AGENT:
             end = _AROUND_AGENT + data[_AGENT_AT]
-            if end <= size:
+            if end <= size and data[end - 1] <= 1:
                 self = _new(cls)
-                _set_late(self, data[:end])
+                _set_late(self, bytes(data[:end]))
                 return self, end
         offset = 0
         values = []
@@ -138,18 +128,8 @@ class Version(_ParsedLate):
             values.append(value)
         return cls(*values), offset
 
-    @classmethod
-    def _parse(cls, payload: bytes) -> tuple[Any, ...]:
-        head = _UP_TO_NONCE.unpack_from(payload)
-        agent_ends = _AGENT_AT + 1 + payload[_AGENT_AT]
-        genesis, last_block, relay = _FROM_GENESIS.unpack_from(payload, agent_ends)
-        you = tuple.__new__(NetAddress, (head[3], head[4], head[5] << 8 | head[6], 0))
-        me = tuple.__new__(NetAddress, (head[7], head[8], head[9] << 8 | head[10], 0))
-        user_agent = payload[_AGENT_AT + 1 : agent_ends]
-        return (*head[:3], you, me, head[11], user_agent, Hash(genesis), last_block, relay)
-
     def write_payload(self, pver: int, encoding: Encoding) -> bytes:
-        payload = self._packed() or Message.write_payload(self, pver, encoding)
+        payload = self._late or self._packed() or Message.write_payload(self, pver, encoding)
         return payload if pver >= RELAY_FLAG else payload[:-1]
 
     def _packed(self) -> bytes | None:
@@ -176,6 +156,20 @@ class Version(_ParsedLate):
         if len(self.user_agent) >= 0xFD:
             excess -= 2  # at a length that fits, its varint is 2 bytes shorter
         return f"soterd refuses it; make the user agent {excess} bytes shorter"
+
+
+_set_late = _ParsedLate.__dict__["_late"].__set__
+
+
+def _parse_version(payload: bytes) -> tuple[Any, ...]:
+    """The values of all fields of a payload that has them all, in order."""
+    head = _UP_TO_NONCE.unpack_from(payload)
+    agent_ends = _AGENT_AT + 1 + payload[_AGENT_AT]
+    genesis, last_block, relay = _FROM_GENESIS.unpack_from(payload, agent_ends)
+    you = tuple.__new__(NetAddress, (head[3], head[4], head[5] << 8 | head[6], 0))
+    me = tuple.__new__(NetAddress, (head[7], head[8], head[9] << 8 | head[10], 0))
+    user_agent = payload[_AGENT_AT + 1 : agent_ends]
+    return (*head[:3], you, me, head[11], user_agent, Hash(genesis), last_block, relay)
 
 
 @message("verack", max_size=0)

@@ -223,6 +223,17 @@ class ParsedLateTests(WireTestCase):
     def test_repr(self) -> None:
         self.assertEqual(repr(self.decoded()), repr(VERSION))
 
+    def test_sent_on_as_it_came(self) -> None:
+        """But for a relay flag that is neither 0 nor 1."""
+        for relay, written in ((0, 0), (1, 1), (2, 1), (7, 1), (255, 1)):
+            came = version_payload(relay=bytes((relay,)))
+            for look in (False, True):
+                version, _ = Version.from_payload(came + b"more")
+                if look:
+                    self.assertEqual(version.relay, relay > 0)
+                self.assertEqual(version.to_payload(), came[:-1] + bytes((written,)))
+                self.assertEqual(version.to_payload(70000), came[:-1])
+
     def test_encoded_again(self) -> None:
         self.assertEqual(self.decoded().to_payload(), VERSION.to_payload())
 
