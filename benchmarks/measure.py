@@ -29,6 +29,7 @@ __all__ = [
     "machine",
     "number",
     "progress_bar",
+    "take_turns",
     "time_call",
 ]
 
@@ -174,6 +175,27 @@ def interleave(
         first = index % len(names)
         for name in names[first:] + names[:first]:
             results[name].append(cases[name]())
+            done()
+    return results
+
+
+def take_turns(
+    sets: Sequence[Mapping[str, Run]], rounds: int, done: Callable[[], object] = lambda: None
+) -> list[dict[str, list[Mapping[str, float]]]]:
+    """What :func:`interleave` does, for short cases: each round has all the sets, before the next begins.
+
+    So a bad second of the machine spoils one round of many sets, which no median shows, and not all rounds of one.
+
+    :param done: called after each set's round.
+    """
+    results: list[dict[str, list[Mapping[str, float]]]] = [{name: [] for name in each} for each in sets]
+    for index in range(rounds):
+        for each, found in zip(sets, results, strict=True):
+            names = list(each)
+            first = index % len(names)
+            turned = {name: each[name] for name in names[first:] + names[:first]}
+            for name, runs in interleave(turned, 1, warm=index == 0).items():
+                found[name] += runs
             done()
     return results
 

@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,24 @@ def test_rounds_take_turns() -> None:
     assert figures == {"a": Figure((3, 6)), "b": Figure((8, 10))}
     assert figures["b"].over(figures["a"]) == pytest.approx((8 / 3 + 10 / 6) / 2)
     assert (figures["a"].median, figures["a"].spread) == (4.5, (3, 6))
+
+
+def test_short_cases_take_turns_across_sets() -> None:
+    """Each round has all sets, warmed up in the first; in each, another case begins."""
+    from benchmarks.measure import take_turns
+
+    order: list[str] = []
+
+    def case(name: str) -> dict[str, float]:
+        order.append(name)
+        return {"us": len(order)}
+
+    sets = [{name: partial(case, name) for name in names} for names in ("ab", "c")]
+    done: list[int] = []
+    results = take_turns(sets, 2, lambda: done.append(len(order)))
+    assert order == ["a", "b", "a", "b", "c", "c", "b", "a", "c"]
+    assert results == [{"a": [{"us": 3}, {"us": 8}], "b": [{"us": 4}, {"us": 7}]}, {"c": [{"us": 6}, {"us": 9}]}]
+    assert done == [4, 6, 8, 9]
 
 
 def test_command_line() -> None:

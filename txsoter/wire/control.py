@@ -110,13 +110,15 @@ class Version(_ParsedLate):
     @classmethod
     def read_payload(cls, data: bytes, pver: int, encoding: Encoding) -> tuple[Self, int]:
         size = len(data)
-        # with every field, a length of the user agent in one byte, and a flag that we would write, nothing else can be
-        # wrong with it, nor come out differently
-        if size >= _AROUND_AGENT and data[_AGENT_AT] <= _SHORT_AGENT:
-            end = _AROUND_AGENT + data[_AGENT_AT]
-            if end <= size and data[end - 1] <= 1:
+        if size >= _AROUND_AGENT:
+            agent = data[_AGENT_AT]
+            end = _AROUND_AGENT + agent
+            # with every field, a length in one byte, and a relay flag that we would write, nothing else can be wrong
+            # with it, nor come out differently
+            if end <= size and agent <= _SHORT_AGENT and data[end - 1] <= 1:
+                late = data[:end]
                 self = _new(cls)
-                _set_late(self, bytes(data[:end]))
+                _set_late(self, late if late.__class__ is bytes else bytes(late))
                 return self, end
         offset = 0
         values = []
