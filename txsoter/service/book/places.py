@@ -64,7 +64,10 @@ def is_routable(ip: bytes) -> bool:
         return ip[0] & 0xE0 == 0x20
     address = ipaddress.IPv6Address(ip)
     inner = address.sixtofour
-    return address.is_global and address not in _V6_DOCUMENTATION and (inner is None or _is_unicast(inner))
+    if inner is not None:
+        # not to be asked about: is_global says no from Python 3.13 on
+        return _is_unicast(inner)
+    return address.is_global and address not in _V6_DOCUMENTATION
 
 
 def _is_unicast(address: ipaddress.IPv4Address) -> bool:

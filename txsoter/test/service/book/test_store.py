@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any, cast
 from unittest.mock import Mock, patch
@@ -226,7 +226,8 @@ class WhoseTests(StoreCase):
         self.folder.mkdir()
         self.sql("CREATE TABLE diary (entry)", "INSERT INTO diary VALUES ('dear diary')")
         self.refused("is something else's database", FILE)
-        self.assertEqual(sqlite3.connect(self.path).execute("SELECT * FROM diary").fetchone(), ("dear diary",))
+        with closing(sqlite3.connect(self.path)) as connection:
+            self.assertEqual(connection.execute("SELECT * FROM diary").fetchone(), ("dear diary",))
 
 
 class DamageTests(StoreCase):
