@@ -35,6 +35,15 @@ class SimulatedClock(Clock):
         self._heap: list[tuple[float, int, DelayedCall]] = []
         self._order = count()
         self._cancelled = 0
+        self._wall_offset = 0.0
+
+    def wall_seconds(self) -> float:
+        """The wall-clock time, which :meth:`step_wall` sets apart from the time that ``seconds`` measures."""
+        return self.rightNow + self._wall_offset
+
+    def step_wall(self, seconds: float) -> None:
+        """Step the wall clock by ``seconds``, as an administrator or NTP would; durations are not affected."""
+        self._wall_offset += seconds
 
     def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:
         """Call later; what is not in the future is called when time goes on next, be it by nothing."""
