@@ -11,8 +11,8 @@ from twisted.internet.endpoints import clientFromString
 from twisted.internet.task import react
 
 from txsoter import PeerConfig, connect
+from txsoter.core.sanitize import sanitize
 from txsoter.networks import network_named
-from txsoter.peer.logs import sanitize
 
 
 async def main(reactor):

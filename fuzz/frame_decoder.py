@@ -19,9 +19,9 @@ import attrs
 from launch import launch
 from pieces import PROTOCOL_VERSIONS, RAW, chunks, framed, mutated, parsed
 
+from txsoter.core.log_text import summary
 from txsoter.errors import LocalError, MalformedMessage, NeedMoreData, PayloadTooLarge
 from txsoter.networks import SIMNET
-from txsoter.peer.logs import summary
 from txsoter.wire import (
     Alert,
     Block,

@@ -29,16 +29,17 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
+from txsoter.peer.ticker import _tickers
 from zope.interface import implementer
 
 from txsoter import REGTEST, SIMNET, CloseReason, Listeners, PeerConfig, SoterClientFactory, SoterServerFactory
+from txsoter.core.handshake import LIVE_NONCES
+from txsoter.core.log_text import MessageLog
+from txsoter.core.memory_budget import GRAIN
+from txsoter.core.state import State
 from txsoter.errors import LocalError, MalformedMessage, NeedMoreData
 from txsoter.peer.factory import SoterFactory
-from txsoter.peer.handshake import LIVE_NONCES, State
-from txsoter.peer.limits import GRAIN
-from txsoter.peer.logs import MessageLog
 from txsoter.peer.protocol import SoterPeerProtocol
-from txsoter.peer.ticker import _tickers
 from txsoter.testing import MemoryLink, remote_version
 from txsoter.wire import (
     PROTOCOL_VERSION,

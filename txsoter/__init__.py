@@ -9,14 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from txsoter.core.listeners import Listeners
+    from txsoter.core.log_text import MessageLog
+    from txsoter.core.stats import PeerStats
     from txsoter.errors import CloseCause, ClosedBy, CloseReason, ConnectionClosed, HandshakeFailed, TxsoterError
     from txsoter.networks import MAINNET, REGTEST, SIMNET, TESTNET1, Network
     from txsoter.peer.config import PeerConfig
     from txsoter.peer.factory import SoterClientFactory, SoterServerFactory, connect, listen
-    from txsoter.peer.listeners import Listeners
-    from txsoter.peer.logs import MessageLog
     from txsoter.peer.protocol import SoterPeerProtocol
-    from txsoter.peer.stats import PeerStats
 
 _HOMES = {
     "txsoter.errors": (
@@ -30,10 +30,10 @@ _HOMES = {
     "txsoter.networks": ("MAINNET", "REGTEST", "SIMNET", "TESTNET1", "Network"),
     "txsoter.peer.config": ("PeerConfig",),
     "txsoter.peer.factory": ("SoterClientFactory", "SoterServerFactory", "connect", "listen"),
-    "txsoter.peer.listeners": ("Listeners",),
-    "txsoter.peer.logs": ("MessageLog",),
+    "txsoter.core.listeners": ("Listeners",),
+    "txsoter.core.log_text": ("MessageLog",),
     "txsoter.peer.protocol": ("SoterPeerProtocol",),
-    "txsoter.peer.stats": ("PeerStats",),
+    "txsoter.core.stats": ("PeerStats",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

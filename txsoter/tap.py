@@ -15,10 +15,10 @@ from twisted.logger import LogLevel
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
+from txsoter.core.log_text import MessageLog
 from txsoter.errors import FieldError, TxsoterError
 from txsoter.networks import REGTEST, SIMNET, network_named
 from txsoter.peer.config import PeerConfig
-from txsoter.peer.logs import MessageLog
 from txsoter.service import options as made
 from txsoter.service.book import book_json, book_table, read_book
 from txsoter.service.node import NodeService, NodeSettings

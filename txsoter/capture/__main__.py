@@ -15,9 +15,9 @@ from txsoter.capture.errors import CaptureError
 from txsoter.capture.options import PROGRAM, parser
 from txsoter.capture.progress import Progress
 from txsoter.capture.show import FORMATS, Row, Shown, read_rows
+from txsoter.core.sanitize import sanitize
 from txsoter.errors import TxsoterError
 from txsoter.networks import Network
-from txsoter.peer.logs import sanitize
 
 __all__ = ["main"]
 

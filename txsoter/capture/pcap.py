@@ -15,8 +15,8 @@ from txsoter.capture.reels import Reel, Track, frames_size
 from txsoter.capture.segments import End, PacketFile, Segment
 from txsoter.capture.store import CaptureStore, Folder, Piece
 from txsoter.capture.streams import Stretch, TcpStream
+from txsoter.core.sanitize import sanitize
 from txsoter.networks import MAINNET, REGTEST, SIMNET, TESTNET1, Network
-from txsoter.peer.logs import sanitize
 from txsoter.wire.message import command_text
 
 __all__ = ["PcapConversion", "Summary"]

@@ -9,7 +9,7 @@ from typing import Any
 from txsoter.capture.frames import Frame, FrameSplitter
 from txsoter.capture.records import pack_header
 from txsoter.capture.store import Note
-from txsoter.peer.logs import sanitize
+from txsoter.core.sanitize import sanitize
 from txsoter.wire.framing import HEADER_SIZE
 from txsoter.wire.message import command_text
 

@@ -20,12 +20,13 @@ from txsoter.capture.errors import CaptureError
 from txsoter.capture.frames import Frame, FrameSplitter, magic_bytes
 from txsoter.capture.records import Record
 from txsoter.capture.show import Row
+from txsoter.core.handshake import own_version
+from txsoter.core.net_address import receiver_address
+from txsoter.core.sanitize import sanitize
 from txsoter.errors import LocalError, MalformedMessage
 from txsoter.networks import Network
-from txsoter.peer.addressing import receiver_address
+from txsoter.peer.addressing import host_and_port
 from txsoter.peer.config import PeerConfig
-from txsoter.peer.handshake import own_version
-from txsoter.peer.logs import sanitize
 from txsoter.wire import Message, Ping, Reject, VerAck, Version
 from txsoter.wire.framing import frame
 from txsoter.wire.message import PROTOCOL_VERSION, command_bytes
@@ -159,7 +160,7 @@ class Player(Protocol):
             self._recorded_version() or self._default_version(),
             nonce=self._random.getrandbits(64),
             timestamp=self._micros() // 1_000_000,
-            addr_you=receiver_address(self.transport.getPeer(), hidden=False),
+            addr_you=receiver_address(*host_and_port(self.transport.getPeer()), hidden=False),
             genesis_hash=self._network.genesis_hash,
         )
         payload = version.to_payload()
@@ -187,7 +188,7 @@ class Player(Protocol):
 
     def _default_version(self) -> Version:
         config = PeerConfig(network=self._network, user_agent_name="replay")
-        return own_version(config, receiver_address(None, hidden=True), 0, 0, 0)
+        return own_version(config, receiver_address(None, 0, hidden=True), 0, 0, 0)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It has ended."""

@@ -11,9 +11,10 @@ import attrs
 from txsoter.capture.conversations import Conversation, Item, Reader
 from txsoter.capture.folders import time_text
 from txsoter.capture.plain import plain
+from txsoter.core.log_text import hex_dump, summary
+from txsoter.core.sanitize import sanitize
 from txsoter.errors import MalformedMessage
 from txsoter.networks import Network
-from txsoter.peer.logs import hex_dump, sanitize, summary
 from txsoter.wire import Encoding, Message
 
 __all__ = ["Row", "Shown", "json_lines", "read_rows", "table_lines"]

@@ -66,11 +66,11 @@ class TapedPeer(SoterPeerProtocol):
             self._tape.received(data)
         super().dataReceived(data)
 
-    def malformed(self, error: MalformedMessage) -> bool:
-        """A frame was malformed."""
+    def malformed_received(self, error: MalformedMessage) -> None:
+        """Record a malformed frame."""
         if self._tape is not None:
             self._tape.malformed(error)
-        return super().malformed(error)
+        super().malformed_received(error)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection has ended."""

@@ -10,8 +10,8 @@ from twisted.python.failure import Failure
 from txsoter.capture.frames import FrameSplitter, magic_bytes
 from txsoter.capture.reels import Reel, Track, frames_size
 from txsoter.capture.store import Folder, Note, Piece
-from txsoter.peer.handshake import State
-from txsoter.peer.logs import sanitize
+from txsoter.core.sanitize import sanitize
+from txsoter.core.state import State
 from txsoter.wire import Services
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ class Tape:
         """
         if self._closed:
             return
-        if self._peer is not None and self._peer._reason is not None:
-            reason = str(self._peer._reason)
+        if self._peer is not None and self._peer.close_reason is not None:
+            reason = str(self._peer.close_reason)
         dropped = {"dropped": self._dropped} if self._dropped else {}
         self._reel.close(self._recorder.micros(), reason, **dropped)
         self._closed = True

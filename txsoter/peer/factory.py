@@ -12,15 +12,15 @@ from twisted.logger import Logger
 
 from txsoter.errors import CloseReason
 from txsoter.peer.addressing import host_and_port
+from txsoter.peer.admission import Admission, address_group
 from txsoter.peer.config import PeerConfig
-from txsoter.peer.limits import Admission, address_group
 from txsoter.peer.protocol import SoterPeerProtocol
 
 __all__ = ["SoterClientFactory", "SoterServerFactory", "connect", "listen"]
 
 _log = Logger()
 
-MakesPeer = Callable[[PeerConfig, bool], SoterPeerProtocol]
+PeerFactory = Callable[[PeerConfig, bool], SoterPeerProtocol]
 """Given a config and whether the remote dialled us: SoterPeerProtocol, a subclass, or a function."""
 
 
@@ -35,7 +35,7 @@ class SoterFactory(Factory):
     inbound = False
     noisy = False
 
-    def __init__(self, config: PeerConfig, protocol: MakesPeer = SoterPeerProtocol) -> None:
+    def __init__(self, config: PeerConfig, protocol: PeerFactory = SoterPeerProtocol) -> None:
         self.config = config
         self.peers: set[SoterPeerProtocol] = set()
         self._protocol_class = protocol
@@ -77,7 +77,7 @@ class SoterServerFactory(SoterFactory):
     def __init__(
         self,
         config: PeerConfig,
-        protocol: MakesPeer = SoterPeerProtocol,
+        protocol: PeerFactory = SoterPeerProtocol,
         may_enter: Callable[[IAddress | None], str | None] | None = None,
     ) -> None:
         super().__init__(config, protocol)

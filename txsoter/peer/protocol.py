@@ -1,19 +1,29 @@
-"""``SoterPeerProtocol``: a remote peer, and all that an application can do with it."""
+"""``SoterPeerProtocol``: a remote peer, and everything that an application can do with it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
-from txsoter.errors import FieldError, IllegalTransition, RequestClosed
-from txsoter.peer.announcing import PeerAnnouncing
-from txsoter.peer.handshake import State
-from txsoter.peer.stats import PeerStats
-from txsoter.peer.verbs import LastAsked, address_caches, pick_addresses
+from txsoter.core.address_push import LastAsked, address_caches, pick_addresses
+from txsoter.core.announcer import checked_vector
+from txsoter.core.connection import Connection
+from txsoter.core.dispatch_table import DispatchTable, Handler
+from txsoter.core.listeners import table_of
+from txsoter.core.log_text import MessageLog
+from txsoter.core.state import State
+from txsoter.core.stats import PeerStats, snapshot
+from txsoter.errors import CloseCause, CloseReason, FieldError, LocalError, MalformedMessage
+from txsoter.peer.addressing import host_and_port
+from txsoter.peer.config import PeerConfig
+from txsoter.peer.session import Session
 from txsoter.wire import (
     ZERO_HASH,
     Addr,
@@ -22,27 +32,25 @@ from txsoter.wire import (
     GetBlocks,
     GetHeaders,
     Hash,
+    InventoryVector,
     Message,
     NetAddress,
     Reject,
-    Services,
 )
 
-if TYPE_CHECKING:
-    from txsoter.peer.config import PeerConfig
+__all__ = ["SoterPeerProtocol"]
 
 # of the module, not of the class: events that are kept must not keep closed peers
 _log = Logger()
-
-__all__ = ["SoterPeerProtocol"]
 
 A = TypeVar("A", bound=Message)
 T = TypeVar("T")
 
 _CONFIGURED: Any = object()
+_ids = count(1)
 
 
-class SoterPeerProtocol(PeerAnnouncing):
+class SoterPeerProtocol(Protocol):
     """A remote peer of the soter network.
 
     Made by :class:`~txsoter.SoterClientFactory` and :class:`~txsoter.SoterServerFactory`, or subclassed: override
@@ -50,29 +58,74 @@ class SoterPeerProtocol(PeerAnnouncing):
     thread; from another than the reactor's, those that do more than look return a Deferred (or None, as in the
     reactor's), whose callbacks run in the reactor's.
 
-    :param config: how it behaves; may serve other peers too.
-    :param inbound: whether the remote dialled us.
+    :param config: its settings; may serve other peers too.
+    :param inbound: True if the remote dialled us.
+    :ivar config: as given.
+    :ivar inbound: as given.
+    :ivar id: a number that no other peer of this process has.
     """
 
-    __slots__ = (
-        "_asked_blocks",
-        "_asked_headers",
-        "_last_announced_block",
-    )
+    # which methods it has beyond ITransport's depends on the endpoint
+    transport: Any
 
     def __init__(self, config: PeerConfig, inbound: bool = False) -> None:
-        super().__init__(config, inbound)
-        self._last_announced_block: Hash | None = None
-        # a repeated getblocks without a stop asks for more, and is not dropped
-        self._asked_blocks = LastAsked(zero_repeats=False)
-        self._asked_headers = LastAsked(zero_repeats=True)
+        self.config = config
+        self.inbound = inbound
+        self.id = next(_ids)
+        table = config.shared_table(type(self), self.__make_table)
+        # private to this class, so that a subclass may use any names
+        self.__connection = Connection(config, inbound, table, config.random)
+        self.__session = Session(self, config, self.__connection)
+        self.__last_announced_block: Hash | None = None
+        self.__asked: dict[type[Message], LastAsked] = {}
+
+    def __make_table(self) -> DispatchTable:
+        """Return the dispatch table of all peers of this class and config."""
+        before: tuple[Handler, ...] = ()
+        after: tuple[Handler, ...] = ()
+        if self.config.log_messages > MessageLog.OFF:
+            before = (lambda peer, message, payload: peer.__session.log_message(message, payload, sends=False),)
+        if type(self).message_received is not SoterPeerProtocol.message_received:
+            after = (lambda peer, message, payload: peer.message_received(message),)
+        return table_of(self.config.listeners, before, after)
+
+    # -- for subclasses ------------------------------------------------------------------------
+
+    def message_received(self, message: Message) -> Any:
+        """Handle a message, :class:`~txsoter.wire.Unknown` ones included; its listener has run.
+
+        For subclasses. The result is waited for, if it can be.
+        """
+
+    def malformed_received(self, error: MalformedMessage) -> None:
+        """Note that a malformed frame came, before the connection is closed for it. For subclasses."""
+
+    def peer_ready(self) -> None:
+        """Note that both veracks have crossed. For subclasses."""
+
+    def peer_closed(self, reason: CloseReason) -> None:
+        """Note that the connection has ended. For subclasses."""
+
+    # -- what Twisted calls --------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """Begin the handshake."""
+        self.__session.connection_made(self.transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Handle what was read."""
+        self.__session.driver.data_received(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell everybody that the connection has ended, and leave nothing behind."""
+        self.__session.connection_lost(reason)
 
     # -- messages ------------------------------------------------------------------------------
 
     def send(self, message: Message, encoding: Encoding = Encoding.BASE) -> Deferred[None]:
         """Send a message, in its turn; before the handshake is over it waits for that.
 
-        A listener that waits for what is sent before the handshake is over, or for :meth:`when_ready`, waits for
+        A listener that waits for a message sent before the handshake is over, or for :meth:`when_ready`, waits for
         itself: the handshake goes on only when it is done.
 
         :param encoding: how transactions in it are written.
@@ -81,23 +134,37 @@ class SoterPeerProtocol(PeerAnnouncing):
             :exc:`~txsoter.errors.ConnectionClosed` when the connection ends first.
         :raises txsoter.errors.LocalError: when the message cannot be encoded; nothing is sent then.
         """
-        pver = self._pver
-        frame = self._encode(message, encoding)
-        if get_ident() != self._thread:
-            sent: Deferred[None] = self._cross(self._send_crossed, frame, pver, message, encoding)
-            return sent
-        return self._send_frame(frame, message, encoding)
+        session = self.__session
+        if get_ident() != session.thread:
+            crossed: Deferred[None] = session.cross(self.__send, message, encoding, self.__encoded(message, encoding))
+            return crossed
+        return self.__send(message, encoding)
 
-    def _send_crossed(self, frame: bytes, pver: int, message: Message, encoding: Encoding) -> Deferred[None]:
-        """Send what another thread has encoded; again, if the handshake has settled on another version meanwhile."""
-        if pver != self._pver:
-            frame = self._encode(message, encoding)
-        return self._send_frame(frame, message, encoding)
-
-    def _send_frame(self, frame: bytes, message: Message, encoding: Encoding) -> Deferred[None]:
+    def __send(self, message: Message, encoding: Encoding, encoded: tuple[bytes, int] | None = None) -> Deferred[None]:
         done: Deferred[None] = Deferred()
-        self._queue(frame, message, encoding, done)
+        try:
+            self.__connection.send(message, encoding, done, encoded)
+        finally:
+            self.__session.driver.sending()
         return done
+
+    def __encoded(self, message: Message, encoding: Encoding = Encoding.BASE) -> tuple[bytes, int]:
+        """Encode a message in whatever thread this is.
+
+        :raises LocalError: if that cannot be; ``on_write`` is told in the reactor's thread.
+        """
+        try:
+            return self.__connection.encode(message, encoding)
+        except LocalError as error:
+            if get_ident() == self.__session.thread:
+                self.__encoding_failed(message, error)
+            else:
+                self.__session.cross(self.__encoding_failed, message, error)
+            raise
+
+    def __encoding_failed(self, message: Message, error: LocalError) -> None:
+        self.__connection.encoding_failed(message, error)
+        self.__session.driver.run()
 
     def request(
         self,
@@ -109,46 +176,86 @@ class SoterPeerProtocol(PeerAnnouncing):
     ) -> Deferred[A]:
         """Send a message, and wait for its answer.
 
-        The answer to ``getdata`` is known by its hash, a pong by its nonce, any other by its kind alone:
+        The answer to ``getdata`` is known by its hash, a pong by its nonce, any other by its class alone:
         the first such message goes to the request that has waited longest. May be awaited inside a listener; but two
         peers whose listeners both await an answer of the other's wait until one times out: each answers in its turn.
 
         :param expected_type: the answer's class.
         :param timeout: seconds; None to wait as long as the connection lasts; by default ``request_timeout``.
-        :param matching: says of a message of that class whether it is the answer.
+        :param matching: tells of a message of that class whether it is the answer.
         :return: fires with the answer, or fails with a :exc:`~txsoter.errors.RequestFailed`: timed out, not
             found, rejected with the remote's reason, closed with why. Cancel it to give up.
         :raises txsoter.errors.LocalError: when the message cannot be encoded, there is no connection yet, or another
             argument cannot be.
         """
-        if self.state is State.CONNECTING:
-            raise IllegalTransition("a peer that is not connected yet cannot be asked: wait for when_ready()")
-        frame = self._encode(message, encoding)
-        if get_ident() != self._thread:
-            crossed: Deferred[A] = self._cross(self.request, message, expected_type, timeout, matching, encoding)
-            return crossed
-        if self.is_closing:
-            assert self._reason is not None
-            return fail(RequestClosed(message.command, self._reason))
+        session = self.__session
         if timeout is _CONFIGURED:
             timeout = self.config.request_timeout
-        answer = self._requests.add(message, expected_type, timeout, matching)
-        sent: Deferred[None] = Deferred()
-        sent.addErrback(self._requests.give_up, answer)
-        self._queue(frame, message, encoding, sent)
-        # a listener may be what asks, and the answer may have come already
-        self._inbox.pump()
+        arguments = (message, expected_type, timeout, matching, encoding)
+        if get_ident() != session.thread:
+            crossed: Deferred[A] = session.cross(self.__request, *arguments, self.__encoded(message, encoding))
+            return crossed
+        return self.__request(*arguments)
+
+    def __request(
+        self,
+        message: Message,
+        expected_type: type[A],
+        timeout: float | None,
+        matching: Callable[[A], object] | None,
+        encoding: Encoding,
+        encoded: tuple[bytes, int] | None = None,
+    ) -> Deferred[A]:
+        answer: Deferred[A] = Deferred(self.__give_up)
+        try:
+            self.__connection.request(
+                message, expected_type, timeout, matching, answer, self.__session.now(), encoding, encoded
+            )
+        finally:
+            self.__session.driver.run()
         return answer
+
+    def __give_up(self, answer: Deferred[Any]) -> None:
+        self.__connection.give_up(answer)
+        self.__session.driver.run()
 
     # -- inventory -----------------------------------------------------------------------------
 
+    def queue_inventory(self, vector: InventoryVector, force: bool = False) -> None:
+        """Announce something, unless the remote is known to have it.
+
+        Blocks are announced at once, and not marked as known by that; all else waits for the next trickle.
+        Before the remote is ready they are kept and sent once it is; when not connected they are dropped.
+
+        :param force: announce it although known; the remote may have forgotten.
+        :raises txsoter.errors.FieldError: for a vector that cannot be encoded.
+        """
+        vector = checked_vector(vector)
+        if get_ident() != self.__session.thread:
+            self.__session.cross(self.queue_inventory, vector, force)
+            return
+        self.__connection.queue_inventory(vector, force, self.__session.now())
+        self.__session.driver.run()
+
+    def add_known_inventory(self, vector: InventoryVector) -> None:
+        """Note that the remote has something, so that it is not announced to it.
+
+        Announcements of the remote are not noted by themselves: call this for what the remote offers and sends.
+        """
+        vector = checked_vector(vector)
+        if get_ident() != self.__session.thread:
+            self.__session.cross(self.add_known_inventory, vector)
+            return
+        self.__connection.add_known_inventory(vector)
+
     def update_height(self, height: int) -> None:
         """Note that the remote has a block of that height, for ``stats().max_height``, which only grows."""
-        self._max_height = max(self._max_height, height)
+        channel = self.__connection.channel
+        channel.max_height = max(channel.max_height, height)
 
     def update_announced_block(self, block_hash: Hash) -> None:
         """Note the block that the remote announced last, for ``stats().last_announced_block``."""
-        self._last_announced_block = block_hash
+        self.__last_announced_block = block_hash
 
     # -- pushing -------------------------------------------------------------------------------
 
@@ -158,7 +265,7 @@ class SoterPeerProtocol(PeerAnnouncing):
         :return: those sent.
         """
         picked = pick_addresses(addresses, self.config.random)
-        return self._push_all([Addr(picked)] if picked else [], picked)
+        return self.__push([Addr(picked)] if picked else [], picked)
 
     def push_address_cache(
         self, inbound: Iterable[NetAddress], outbound: Iterable[NetAddress], known: Iterable[NetAddress]
@@ -168,16 +275,20 @@ class SoterPeerProtocol(PeerAnnouncing):
         :return: the messages sent.
         """
         caches = address_caches(inbound, outbound, known)
-        return self._push_all(caches, caches)
+        return self.__push(caches, caches)
 
-    def _push_all(self, messages: Sequence[Message], result: T) -> T:
+    def __push(self, messages: Sequence[Message], result: T) -> T:
         """Send all of ``messages``, or none if one of them cannot be encoded."""
-        frames = [self._encode(message, Encoding.BASE) for message in messages]
-        if get_ident() != self._thread:
-            crossed: T = self._cross(self._push_all, messages, result)
+        encoded = [self.__encoded(message) for message in messages]
+        if get_ident() != self.__session.thread:
+            crossed: T = self.__session.cross(self.__push_encoded, messages, encoded, result)
             return crossed
-        for frame, message in zip(frames, messages, strict=True):
-            self._queue(frame, message, Encoding.BASE, None)
+        return self.__push_encoded(messages, encoded, result)
+
+    def __push_encoded(self, messages: Sequence[Message], encoded: Sequence[tuple[bytes, int]], result: T) -> T:
+        for message, frame in zip(messages, encoded, strict=True):
+            self.__connection.send(message, encoded=frame)
+            self.__session.driver.sending()
         return result
 
     def push_get_blocks(self, height: int | None = None, stop: Hash = ZERO_HASH) -> Deferred[None]:
@@ -185,24 +296,27 @@ class SoterPeerProtocol(PeerAnnouncing):
 
         :return: as :meth:`send`; has fired already when the call was dropped.
         """
-        return self._ask(GetBlocks(self.config.protocol_version, height, stop), self._asked_blocks)
+        return self.__ask(GetBlocks(protocol_version=self.config.protocol_version, height=height, stop=stop))
 
     def push_get_headers(self, height: int | None = None, stop: Hash = ZERO_HASH) -> Deferred[None]:
         """Ask for the headers above ``height``; a repeat of the last call is dropped.
 
         :return: as :meth:`send`; has fired already when the call was dropped.
         """
-        return self._ask(GetHeaders(self.config.protocol_version, height, stop), self._asked_headers)
+        return self.__ask(GetHeaders(protocol_version=self.config.protocol_version, height=height, stop=stop))
 
-    def _ask(self, message: GetBlocks | GetHeaders, asked: LastAsked) -> Deferred[None]:
-        # encoded first: what cannot be asked must not make the next question a repeat
-        frame = self._encode(message, Encoding.BASE)
-        if get_ident() != self._thread:
-            crossed: Deferred[None] = self._cross(self._ask, message, asked)
+    def __ask(self, question: GetBlocks | GetHeaders) -> Deferred[None]:
+        session = self.__session
+        if get_ident() != session.thread:
+            # an encoding error surfaces here
+            self.__encoded(question)
+            crossed: Deferred[None] = session.cross(self.__ask, question)
             return crossed
-        if asked.repeats(message.height, message.stop):
-            return succeed(None)
-        return self._send_frame(frame, message, Encoding.BASE)
+        # a repeated getblocks without a stop asks for more, and is not dropped
+        asked = self.__asked.get(type(question))
+        if asked is None:
+            asked = self.__asked[type(question)] = LastAsked(zero_repeats=isinstance(question, GetHeaders))
+        return succeed(None) if asked.repeats(question.height, question.stop) else self.__send(question, Encoding.BASE)
 
     def push_reject(
         self, command: str | bytes, code: int, reason: str | bytes, hash: Hash | None = None
@@ -216,18 +330,36 @@ class SoterPeerProtocol(PeerAnnouncing):
         """
         command = _bytes("command", command)
         message = Reject(command, code, _bytes("reason", reason), ZERO_HASH if hash is None else hash)
-        exists = self._pver >= Reject.since
-        frame = self._encode(message, Encoding.BASE) if exists else b""
-        if get_ident() != self._thread:
-            crossed: Deferred[None] = self._cross(self.push_reject, command, code, reason, hash)
+        exists = self.__connection.channel.handshake.pver >= Reject.since
+        session = self.__session
+        if get_ident() != session.thread:
+            if exists:
+                # an encoding error surfaces here
+                self.__encoded(message)
+            crossed: Deferred[None] = session.cross(self.push_reject, command, code, reason, hash)
             return crossed
         if not exists:
             return succeed(None)
         if hash is None and command in (b"block", b"tx"):
             _log.warn("{peer}: a reject of {command} should name its hash", peer=str(self), command=command.decode())
-        return self._send_frame(frame, message, Encoding.BASE)
+        return self.__send(message, Encoding.BASE)
 
-    # -- waiting -------------------------------------------------------------------------------
+    # -- ending --------------------------------------------------------------------------------
+
+    def disconnect(self, reason: str = "") -> Deferred[CloseReason]:
+        """End the connection; calls after the first change nothing.
+
+        What the transport does not take at once is not sent.
+
+        :param reason: why, for people.
+        :return: as :meth:`when_closed`.
+        """
+        session = self.__session
+        if get_ident() != session.thread:
+            crossed: Deferred[CloseReason] = session.cross(self.disconnect, reason)
+            return crossed
+        session.driver.close(CloseCause.DISCONNECT, reason)
+        return self.when_closed()
 
     def when_ready(self) -> Deferred[SoterPeerProtocol]:
         """Fires with this peer once both veracks have crossed; fails with the close reason otherwise.
@@ -235,62 +367,83 @@ class SoterPeerProtocol(PeerAnnouncing):
         Each call gets a Deferred of its own. The failure is a :exc:`~txsoter.errors.HandshakeFailed` when
         the connection ended before, a :exc:`~txsoter.errors.ConnectionClosed` when it was ready once.
         """
-        if get_ident() != self._thread:
-            crossed: Deferred[SoterPeerProtocol] = self._cross(self.when_ready)
+        session = self.__session
+        if get_ident() != session.thread:
+            crossed: Deferred[SoterPeerProtocol] = session.cross(self.when_ready)
             return crossed
-        return self._when_ready(self)
+        if self.state is State.READY:
+            return succeed(self)
+        if self.state.is_closing:
+            return fail(self.__connection.channel.closed_error())
+        return session.ready.add()
+
+    def when_closed(self) -> Deferred[CloseReason]:
+        """Fires with the :class:`~txsoter.CloseReason` once the connection has ended and all is cleaned up.
+
+        Each call gets a Deferred of its own.
+        """
+        session = self.__session
+        if get_ident() != session.thread:
+            crossed: Deferred[CloseReason] = session.cross(self.when_closed)
+            return crossed
+        reason = self.close_reason
+        return succeed(reason) if session.has_ended and reason is not None else session.closed.add()
 
     # -- looking -------------------------------------------------------------------------------
 
+    @property
+    def state(self) -> State:
+        """Progress of the connection."""
+        return self.__connection.channel.state
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the connection has ended, or is ending."""
+        return self.__connection.channel.state.is_closing
+
+    @property
+    def close_reason(self) -> CloseReason | None:
+        """Who ended the connection, and why; None until its end has begun."""
+        return self.__connection.channel.reason
+
+    @property
+    def address(self) -> str:
+        """The remote's address for people, such as ``127.0.0.1:18555``."""
+        return self.__session.address_text()
+
+    @property
+    def host(self) -> str | None:
+        """The remote's IP or host name; None if it has neither, or before the connection is made."""
+        return host_and_port(self.__session.address)[0]
+
+    @property
+    def port(self) -> int | None:
+        """The remote's port; None if it has none, or before the connection is made."""
+        return host_and_port(self.__session.address)[1] or None
+
     def stats(self) -> PeerStats:
-        """A frozen picture of the connection."""
-        remote, pings = self._remote, self._pings
-        outbox = None if self._connected_at is None else self._outbox
-        sent = {command: traffic.copy() for command, traffic in list(self._sent.items())}
-        received = {command: traffic.copy() for command, traffic in list(self._received.items())}
-        return PeerStats(
+        """Return a snapshot of the connection."""
+        session = self.__session
+        return snapshot(
+            self.__connection,
             id=self.id,
             address=self.address,
-            inbound=self.inbound,
-            state=self.state.value,
-            services=0 if remote is None else remote.services,
-            user_agent=b"" if remote is None else remote.user_agent,
-            advertised_version=None if remote is None else remote.protocol_version,
-            negotiated_version=self._pver,
-            connected_at=self._connected_at,
-            last_send=None if outbox is None else outbox.last_write,
-            last_receive=self._last_receive,
-            bytes_sent=sum(traffic.bytes for traffic in sent.values()),
-            bytes_received=self._bytes_received,
-            messages_sent=sum(traffic.messages for traffic in sent.values()),
-            messages_received=sum(traffic.messages for traffic in received.values()),
-            sent=sent,
-            received=received,
-            starting_height=0 if remote is None else remote.last_block,
-            max_height=self._max_height,
-            last_announced_block=self._last_announced_block,
-            time_offset=self._time_offset,
-            relay=remote is None or remote.relay,
-            ping_nonce=pings.last_nonce,
-            ping_time=pings.last_time,
-            ping_micros=pings.last_micros,
-            wants_headers=self._wants_headers,
-            witness=remote is not None and bool(remote.services & Services.WITNESS),
-            known_inventory=len(self._known),
-            queue_length=len(self._held or ()) + (0 if outbox is None else len(outbox)),
-            queue_bytes=self._held_bytes + (0 if outbox is None else outbox.waiting),
-            trailing_bytes=self._trailing_bytes,
-            malformed=self._malformed,
-            unknown_commands=self._unknown_commands,
-            bloom_refused=self._bloom_refused,
-            handler_errors=self._handler_errors,
+            last_announced_block=self.__last_announced_block,
+            now=session.now(),
+            wall=session.wall(),
         )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}, {self.state.value}>"
+
+    def __str__(self) -> str:
+        return self.__session.text()
 
 
 def _bytes(field: str, text: str | bytes) -> bytes:
-    """``text`` as bytes.
+    """Return ``text`` as bytes.
 
-    :raises FieldError: for what is no text.
+    :raises FieldError: if it is no text.
     """
     try:
         return text if isinstance(text, bytes) else text.encode()

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from txsoter.errors import ConnectionClosed, RequestFailed
-from txsoter.peer.outbox import fail_quietly
+from txsoter.peer.deferreds import fail_quietly
 
 __all__ = ["CrossingDeferred", "cross"]
 

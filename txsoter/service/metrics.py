@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from twisted.logger import Logger
 
+from txsoter.core.listeners import Listeners
+from txsoter.core.state import State
+from txsoter.core.stats import PeerStats
+from txsoter.core.traffic import UNKNOWN_COMMANDS, Traffic
 from txsoter.errors import CloseReason, LocalError
-from txsoter.peer.handshake import State
-from txsoter.peer.listeners import Listeners
 from txsoter.peer.protocol import SoterPeerProtocol
-from txsoter.peer.stats import UNKNOWN_COMMANDS, PeerStats, Traffic
 from txsoter.service.observers import Observer
-from txsoter.service.tallies import BOUNDS, COMPLETED, HandlerTimes, MeasuredPings, RoundTrips, Tally, direction
+from txsoter.service.tallies import BOUNDS, COMPLETED, HandlerTimes, RoundTrips, Tally, direction
 from txsoter.wire.message import messages
 
 if TYPE_CHECKING:
@@ -91,9 +92,9 @@ class Metrics(Observer):
 
     # -- as an observer ------------------------------------------------------------------------
 
-    def on_ready(self, peer: SoterPeerProtocol) -> None:
-        """Measure its round trips."""
-        peer._pings = MeasuredPings(peer._pings, self._round_trips)
+    def on_round_trip(self, peer: SoterPeerProtocol, seconds: float) -> None:
+        """Count a round trip."""
+        self._round_trips.add(seconds)
 
     def on_closed(self, peer: SoterPeerProtocol, reason: CloseReason) -> None:
         """Keep what it has counted."""

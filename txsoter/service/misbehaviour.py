@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from txsoter.errors import CloseReason
 from txsoter.peer.addressing import host_and_port
-from txsoter.peer.limits import address_group
+from txsoter.peer.admission import address_group
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.service.observers import Observer
 from txsoter.service.scores import UNKNOWN_COMMAND_WEIGHT, WEIGHTS, Entry, Scores

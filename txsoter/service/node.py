@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from txsoter.capture import Capture
 from txsoter.peer.config import PeerConfig
-from txsoter.peer.factory import MakesPeer
+from txsoter.peer.factory import PeerFactory
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.service.book import AddressBook, BookKeeper, SeedService, place_at
 from txsoter.service.exposition import MetricsService
@@ -111,7 +111,7 @@ class NodeService(MultiService):
         if settings.status is not None:
             self.status = self._make_status(config, settings.status)
             observers.append(self.status.observer)
-        protocol: MakesPeer = SoterPeerProtocol
+        protocol: PeerFactory = SoterPeerProtocol
         if settings.capture is not None:
             self.capture = Capture(
                 settings.capture,

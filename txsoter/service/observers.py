@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from twisted.logger import Logger
 
+from txsoter.core.listeners import Listeners
 from txsoter.errors import CloseReason, TxsoterError
-from txsoter.peer.listeners import Listeners
 from txsoter.wire import Message
 
 if TYPE_CHECKING:

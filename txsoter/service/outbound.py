@@ -14,9 +14,9 @@ from twisted.internet.interfaces import IDelayedCall, IProtocolFactory, IStreamC
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from txsoter.core.sanitize import sanitize
+from txsoter.core.state import State
 from txsoter.errors import CloseCause, ConnectionClosed, FieldError
-from txsoter.peer.handshake import State
-from txsoter.peer.logs import sanitize
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.service.book.buckets import Skip
 from txsoter.service.book.keeper import BookKeeper

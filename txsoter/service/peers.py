@@ -22,12 +22,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from txsoter.core.listeners import Listeners
+from txsoter.core.sanitize import sanitize
 from txsoter.errors import CloseCause, ConnectionClosed, FieldError
 from txsoter.peer.addressing import address_text
 from txsoter.peer.config import PeerConfig
-from txsoter.peer.factory import MakesPeer, SoterClientFactory, SoterFactory, SoterServerFactory
-from txsoter.peer.listeners import Listeners
-from txsoter.peer.logs import sanitize
+from txsoter.peer.factory import PeerFactory, SoterClientFactory, SoterFactory, SoterServerFactory
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.service.observers import Observer, observed
 from txsoter.wire import MAX_INVENTORY_SENT, GetBlocks, GetData, GetHeaders, Headers, Inv, NotFound
@@ -77,7 +77,7 @@ class PeerService(MultiService):
         retry_policy: Callable[[int], float] | None = None,
         give_up_after: float | None = 24 * 3600.0,
         observers: Iterable[Observer] = (),
-        protocol: MakesPeer = SoterPeerProtocol,
+        protocol: PeerFactory = SoterPeerProtocol,
         may_enter: Callable[[IAddress | None], str | None] | None = None,
     ) -> None:
         MultiService.__init__(self)

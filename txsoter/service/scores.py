@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from txsoter.errors import CloseCause, FieldError
-from txsoter.peer.limits import address_group
+from txsoter.peer.admission import address_group
 
 __all__ = ["LOOPBACK", "THRESHOLD", "UNKNOWN_COMMAND_WEIGHT", "WEIGHTS", "Entry", "Scores"]
 
@@ -99,7 +99,7 @@ class Scores:
     """Scores of addresses, which decay, and refusals of those who have reached the threshold.
 
     Pure: times are seconds, as arguments. As many addresses are remembered as ``max_entries`` says, the latest ones;
-    an address is what :func:`~txsoter.peer.limits.address_group` makes of it.
+    an address is what :func:`~txsoter.peer.admission.address_group` makes of it.
 
     :param threshold: the score from which on an address is refused.
     :param half_life: seconds in which a score falls to its half.

@@ -12,12 +12,12 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred
 
+from txsoter.core.listeners import Listeners
+from txsoter.core.stats import PeerStats
+from txsoter.core.traffic import Traffic
 from txsoter.errors import CloseReason
-from txsoter.peer.keepalive import PingTracker
-from txsoter.peer.listeners import Listeners
-from txsoter.peer.stats import PeerStats, Traffic
 
-__all__ = ["BOUNDS", "UNTIMED", "HandlerTimes", "MeasuredPings", "RoundTrips", "Tally"]
+__all__ = ["BOUNDS", "UNTIMED", "HandlerTimes", "RoundTrips", "Tally"]
 
 BOUNDS = tuple(
     round(seconds * 1_000_000)
@@ -25,7 +25,7 @@ BOUNDS = tuple(
 )
 """The upper bounds of a histogram of round trips, in microseconds: from one machine to the other side of Tor."""
 
-UNTIMED = frozenset({"on_ping", "on_pong", "on_read", "on_write"})
+UNTIMED = frozenset({"on_ping", "on_pong", "on_read", "on_write", "on_round_trip"})
 """Listeners that are not timed: what they are called for takes so little that the clock would cost several percent."""
 
 COMPLETED = "completed"
@@ -110,42 +110,15 @@ class RoundTrips:
         self.counts = [0] * (len(BOUNDS) + 1)
         self.micros = 0
 
+    def add(self, seconds: float) -> None:
+        """Count a round trip."""
+        micros = round(seconds * 1_000_000)
+        self.counts[bisect_left(BOUNDS, micros)] += 1
+        self.micros += micros
+
     def up_to(self) -> Iterator[int]:
         """How many are within each bound, and how many there are."""
         return accumulate(self.counts)
-
-
-class MeasuredPings(PingTracker):
-    """Tells each round trip to a histogram.
-
-    (An ``on_pong`` listener costs twice as much, and cannot tell a pong that answers a ping from one that does not.)
-
-    :param pings: of the same peer until now.
-    """
-
-    __slots__ = ("_round_trips",)
-
-    def __init__(self, pings: PingTracker, round_trips: RoundTrips) -> None:
-        super().__init__()
-        self._in_flight = pings._in_flight
-        self.last_nonce = pings.last_nonce
-        self.last_time = pings.last_time
-        self.last_micros = pings.last_micros
-        self._round_trips = round_trips
-
-    def received(self, nonce: int, now: float) -> int | None:
-        """As a tracker's, and counted."""
-        # said again, for super() costs as much as all of this
-        sent = self._in_flight.pop(nonce, None)
-        if sent is None:
-            return None
-        self.last_micros = micros = round((now - sent) * 1_000_000)
-        round_trips = self._round_trips
-        round_trips.counts[bisect_left(BOUNDS, micros)] += 1
-        if micros > 0:
-            # a clock that was set back must not take from the sum
-            round_trips.micros += micros
-        return micros
 
 
 class HandlerTime:
@@ -173,9 +146,15 @@ class HandlerTimes:
         changes: dict[str, Any] = {}
         for name in (each.name for each in attrs.fields(Listeners)):
             listener = getattr(listeners, name)
-            if listener is not None and name not in UNTIMED:
-                changes[name] = self._timed(listener, self.times.setdefault(name.removeprefix("on_"), HandlerTime()))
-        return attrs.evolve(listeners, **changes)
+            if callable(listener) and name not in UNTIMED:
+                changes[name] = self._timed(listener, self._time_of(name.removeprefix("on_")))
+        by_class = {
+            kind: self._timed(listener, self._time_of(kind.command)) for kind, listener in listeners.on_message.items()
+        }
+        return attrs.evolve(listeners, on_message=by_class, **changes)
+
+    def _time_of(self, name: str) -> HandlerTime:
+        return self.times.setdefault(name, HandlerTime())
 
     def _timed(self, listener: Callable[..., Any], time: HandlerTime) -> Callable[..., Any]:
         now = self._now

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from txsoter import REGTEST, CloseCause, ClosedBy, PeerConfig, SoterPeerProtocol
-from txsoter.peer.handshake import State
+from txsoter.core.state import State
 from txsoter.test.peer.cases import wrong
 from txsoter.test.peer.support import TrialCase
 from txsoter.testing import (

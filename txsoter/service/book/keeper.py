@@ -8,10 +8,10 @@ from random import Random, SystemRandom
 
 from twisted.internet.interfaces import IAddress
 
+from txsoter.core.state import State
 from txsoter.errors import CloseCause, CloseReason
 from txsoter.peer.addressing import host_and_port, ip_of
-from txsoter.peer.handshake import State
-from txsoter.peer.limits import address_group
+from txsoter.peer.admission import address_group
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.service.book.book import AddressBook
 from txsoter.service.book.known import DAY

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import attrs
 
+from txsoter.core.stats import PeerStats
 from txsoter.errors import CloseCause, CloseReason
-from txsoter.peer.stats import PeerStats
 from txsoter.service.status.sightings import Announcer
 
 __all__ = ["Close", "Closes"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from txsoter.peer.stats import PeerStats
+from txsoter.core.stats import PeerStats
 
 __all__ = ["MAX_RATES", "MAX_ROUND_TRIPS", "Histories", "History"]
 

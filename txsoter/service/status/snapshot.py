@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from statistics import median_low
 from typing import Any
 
+from txsoter.core.stats import PeerStats
 from txsoter.errors import CloseReason
-from txsoter.peer.stats import PeerStats
 from txsoter.service.status.closes import Close, Closes
 from txsoter.service.status.history import Histories, History
 from txsoter.service.status.sightings import Announced, Announcer, Sighting

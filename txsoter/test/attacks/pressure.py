@@ -21,7 +21,7 @@ from txsoter import (
     SoterPeerProtocol,
     SoterServerFactory,
 )
-from txsoter.peer.handshake import State
+from txsoter.core.state import State
 from txsoter.test.attacks.support import BYSTANDER, READ, Attack
 from txsoter.test.peer.cases import framed, hash_of, real_reactor, wrong
 from txsoter.testing import ScriptedPeer

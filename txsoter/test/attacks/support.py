@@ -25,7 +25,8 @@ from txsoter import (
     SoterPeerProtocol,
     SoterServerFactory,
 )
-from txsoter.peer.handshake import LIVE_NONCES, State
+from txsoter.core.handshake import LIVE_NONCES
+from txsoter.core.state import State
 from txsoter.test.peer.cases import as_tx
 from txsoter.test.peer.support import TrialCase
 from txsoter.testing import CLIENT, SERVER, MemoryLink, MemoryTransport, ScriptedPeer, remote_version

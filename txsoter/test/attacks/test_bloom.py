@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from txsoter import CloseCause
-from txsoter.peer.handshake import State
+from txsoter.core.state import State
 from txsoter.test.attacks.pressure import Torrent, frames
 from txsoter.test.attacks.support import BOTH, KIB, MIB, READ, Attack, AttackTestCase, RejectOf
 from txsoter.test.peer.cases import noting

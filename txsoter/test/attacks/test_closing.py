@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from txsoter import CloseCause, ClosedBy, ConnectionClosed, SoterPeerProtocol
+from txsoter.core.state import State
 from txsoter.errors import RequestClosed
-from txsoter.peer.handshake import State
 from txsoter.test.attacks.pressure import not_to_the_bystander, stop_reading
 from txsoter.test.attacks.support import BOTH, KIB, Attack, AttackTestCase, RejectOf
 from txsoter.test.peer.cases import as_block, as_tx

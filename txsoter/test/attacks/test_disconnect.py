@@ -13,8 +13,8 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
 from txsoter import CloseCause, ClosedBy, CloseReason, ConnectionClosed, HandshakeFailed, SoterPeerProtocol
+from txsoter.core.state import State
 from txsoter.errors import RequestClosed
-from txsoter.peer.handshake import State
 from txsoter.test.attacks.pressure import Loopback, RawAttacker, drain, not_to_the_bystander, stop_reading
 from txsoter.test.attacks.support import BOTH, KIB, MIB, Attack, AttackTestCase
 from txsoter.test.peer.cases import as_block, as_tx, hash_of, over_sockets, real_reactor, wrong

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from txsoter import SoterPeerProtocol
+from txsoter.core.sanitize import MAX_REASON
 from txsoter.errors import CloseCause, ClosedBy
-from txsoter.peer.logs import MAX_REASON
 from txsoter.test.attacks.support import BOTH, BYSTANDER, KIB, MIB, READ, AttackTestCase, RejectOf, raw_frame
 from txsoter.test.peer.cases import framed, hash_of, noting
 from txsoter.testing import remote_version

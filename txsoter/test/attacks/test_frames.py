@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from txsoter.core.state import State
 from txsoter.errors import CloseCause, ClosedBy
 from txsoter.networks import MAINNET, SIMNET
-from txsoter.peer.handshake import State
 from txsoter.test.attacks.support import BOTH, KIB, MIB, READ, Attack, AttackTestCase, RejectOf
 from txsoter.test.peer.cases import as_tx, framed
 from txsoter.testing import remote_version

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import accumulate
 
+from txsoter.core.state import State
 from txsoter.errors import CloseCause, ClosedBy
 from txsoter.networks import TESTNET1
-from txsoter.peer.handshake import State
 from txsoter.test.attacks.support import BOTH, KIB, Attack, AttackTestCase, RejectOf, SentBack
 from txsoter.test.peer.cases import AFTER_HANDSHAKE, framed
 from txsoter.testing import remote_version

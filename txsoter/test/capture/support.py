@@ -17,7 +17,7 @@ from txsoter.capture import Capture, Record, RecordFile
 from txsoter.capture.recorder import FLUSH_INTERVAL
 from txsoter.capture.records import NOTES
 from txsoter.capture.store import CaptureStore
-from txsoter.peer.handshake import State
+from txsoter.core.state import State
 from txsoter.test.peer.support import TrialCase
 from txsoter.test.vectors import SIMNET_MAGIC, live
 from txsoter.testing import PeerPair, ScriptedPair, scripted

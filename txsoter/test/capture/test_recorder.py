@@ -11,8 +11,8 @@ from zope.interface import directlyProvides
 from txsoter import SIMNET, CloseCause, PeerConfig, SoterPeerProtocol
 from txsoter.capture.records import RECEIVED, SENT
 from txsoter.capture.taped import TapedPeer, TapedTransport
+from txsoter.core.state import State
 from txsoter.errors import MalformedMessage
-from txsoter.peer.handshake import State
 from txsoter.service import PeerService
 from txsoter.test.capture.support import START, RecorderCase, chunks, live_bytes, notes_in, records_in, wire_bytes
 from txsoter.testing import connected_pair, remote_version, scripted

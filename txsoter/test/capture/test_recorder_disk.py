@@ -11,8 +11,8 @@ from txsoter import SIMNET, PeerConfig
 from txsoter.capture import Capture, CaptureError, recorder
 from txsoter.capture.records import RECEIVED, SENT
 from txsoter.capture.store import CaptureStore
+from txsoter.core.state import State
 from txsoter.errors import FieldError
-from txsoter.peer.handshake import State
 from txsoter.service import PeerService
 from txsoter.test.capture.support import START, RecorderCase, notes_in, records_in, wire_bytes
 from txsoter.testing import MemoryLink, ScriptedPeer

@@ -14,8 +14,8 @@ from txsoter.capture.conversations import Conversation
 from txsoter.capture.records import RECEIVED, SENT
 from txsoter.capture.replay import Outcome, Player
 from txsoter.capture.show import Row
+from txsoter.core.state import State
 from txsoter.errors import PayloadTooLarge
-from txsoter.peer.handshake import State
 from txsoter.test.capture.support import START, CaptureCase, record
 from txsoter.testing import MemoryLink, ScriptedPeer, remote_version
 from txsoter.wire import GetBlocks, Inv, Message, Ping, Pong, Reject, SendHeaders, Unknown, VerAck, Version

@@ -12,8 +12,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
 from txsoter import SIMNET, CloseReason, Listeners, SoterPeerProtocol
+from txsoter.core.state import State
 from txsoter.errors import CloseCause, ClosedBy
-from txsoter.peer.handshake import State
 from txsoter.test.live.peers import FULL, answer_nothing_new, dial, live, simnet, within
 from txsoter.test.live.soterd import Nodes
 from txsoter.wire import GetBlocks, GetData, GetHeaders, InventoryType, InventoryVector, MemPool, Message, Ping, Pong

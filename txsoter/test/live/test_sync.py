@@ -17,8 +17,8 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from txsoter import SIMNET, Listeners, SoterPeerProtocol
+from txsoter.core.state import State
 from txsoter.errors import LocalError
-from txsoter.peer.handshake import State
 from txsoter.test.live.peers import Dag, dial, live, simnet, within
 from txsoter.test.live.soterd import Fed, Nodes, eventually, free_ports
 from txsoter.test.vectors import dag

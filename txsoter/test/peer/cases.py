@@ -13,7 +13,8 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from txsoter import SIMNET, CloseCause, ClosedBy, CloseReason, PeerConfig, SoterPeerProtocol
-from txsoter.peer.handshake import LIVE_NONCES, State
+from txsoter.core.handshake import LIVE_NONCES
+from txsoter.core.state import State
 from txsoter.test.peer.support import TrialCase
 from txsoter.testing import MemoryLink, PeerPair, ScriptedPair, connected_pair, scripted
 from txsoter.wire import (

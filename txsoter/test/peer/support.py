@@ -12,11 +12,11 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from txsoter.core.listeners import Listeners
+from txsoter.core.state import State
 from txsoter.errors import CloseCause, ClosedBy, CloseReason, ConnectionClosed
 from txsoter.networks import SIMNET
 from txsoter.peer.config import PeerConfig
-from txsoter.peer.handshake import State
-from txsoter.peer.listeners import Listeners
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.testing import PeerPair, ScriptedPair, connected_pair, scripted
 from txsoter.wire import Message, Unknown, write_message

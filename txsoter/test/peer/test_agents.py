@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from txsoter.core.agents import agent_versions, parse_version, user_agent
 from txsoter.errors import FieldError
-from txsoter.peer.agents import agent_versions, parse_version, user_agent
 from txsoter.test.peer.support import TrialCase
 
 

@@ -6,11 +6,11 @@ import math
 import random
 from typing import Any
 
+from txsoter.core.listeners import Listeners
+from txsoter.core.log_text import MessageLog
 from txsoter.errors import FieldError, LocalError
 from txsoter.networks import MAINNET, SIMNET
 from txsoter.peer.config import PeerConfig
-from txsoter.peer.listeners import Listeners
-from txsoter.peer.logs import MessageLog
 from txsoter.test.peer.support import TrialCase
 from txsoter.wire import Encoding, Services, Version
 

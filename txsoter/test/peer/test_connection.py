@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from txsoter.core.state import State
 from txsoter.errors import (
     CloseCause,
     ConnectionClosed,
@@ -17,7 +18,6 @@ from txsoter.errors import (
     UnsupportedMessage,
 )
 from txsoter.networks import SIMNET
-from txsoter.peer.handshake import State
 from txsoter.peer.outbox import BATCH
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.test.peer.support import KIB, PeerTestCase, filler, frame

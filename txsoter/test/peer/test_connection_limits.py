@@ -6,11 +6,11 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from txsoter.core.state import State
 from txsoter.errors import (
     CloseCause,
     SendQueueFull,
 )
-from txsoter.peer.handshake import State
 from txsoter.test.peer.support import KIB, PeerTestCase, filler, frame
 from txsoter.testing import ScriptedPair, remote_version
 from txsoter.wire import (

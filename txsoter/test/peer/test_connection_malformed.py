@@ -6,9 +6,9 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 
+from txsoter.core.state import State
 from txsoter.errors import CloseCause
 from txsoter.networks import REGTEST, SIMNET, TESTNET1
-from txsoter.peer.handshake import State
 from txsoter.test.peer.support import PeerTestCase
 from txsoter.testing import ScriptedPair, remote_version
 from txsoter.wire import Message, Ping, Pong, Reject, RejectCode, Unknown, write_message

@@ -12,7 +12,8 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 
 from txsoter import SIMNET, TESTNET1, CloseCause, ClosedBy, HandshakeFailed, Listeners, PeerConfig, SoterPeerProtocol
-from txsoter.peer.handshake import LIVE_NONCES, State
+from txsoter.core.handshake import LIVE_NONCES
+from txsoter.core.state import State
 from txsoter.test.peer.cases import AFTER_HANDSHAKE, WholePeerTestCase, config, framed, noting, wrong
 from txsoter.testing import CLIENT, SERVER, MemoryLink, MemoryTransport, remote_version
 from txsoter.wire import (

@@ -7,7 +7,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.logger import LogLevel
 
 from txsoter import REGTEST, SIMNET, CloseCause, ClosedBy, Listeners, MessageLog
-from txsoter.peer.handshake import State
+from txsoter.core.state import State
 from txsoter.test.peer.cases import WholePeerTestCase, config, framed, noting, wrong
 from txsoter.testing import ScriptedPair, remote_version
 from txsoter.wire import (

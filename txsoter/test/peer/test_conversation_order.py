@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 
 from txsoter import CloseCause, Listeners, SoterPeerProtocol
-from txsoter.peer.handshake import State
+from txsoter.core.state import State
 from txsoter.test.peer.cases import WholePeerTestCase, as_block, config, framed, returning
 from txsoter.testing import ScriptedPair, remote_version
 from txsoter.wire import (

@@ -8,8 +8,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from txsoter import CloseCause, Listeners, SoterPeerProtocol
+from txsoter.core.state import State
 from txsoter.errors import FieldError
-from txsoter.peer.handshake import State
 from txsoter.test.peer.cases import WholePeerTestCase, as_block, as_tx, blocks, config, hash_of
 from txsoter.testing import CLIENT, SERVER, MemoryLink, ScriptedPair, ScriptedPeer, remote_version
 from txsoter.wire import (

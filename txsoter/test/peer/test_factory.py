@@ -28,7 +28,7 @@ from txsoter import (
     connect,
     listen,
 )
-from txsoter.peer.handshake import State
+from txsoter.core.state import State
 from txsoter.test.peer.cases import WholePeerTestCase, config, wrong
 from txsoter.testing import CLIENT, SERVER, MemoryLink, ScriptedPair, ScriptedPeer, remote_version
 from txsoter.wire import Reject

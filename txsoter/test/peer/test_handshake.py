@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
+from txsoter.core.agents import parse_version
 from txsoter.errors import CloseCause, IllegalTransition
 from txsoter.networks import MAINNET, SIMNET
-from txsoter.peer.agents import parse_version
 from txsoter.peer.handshake import (
     TRANSITIONS,
     LiveNonces,

@@ -9,10 +9,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from txsoter.core.traffic import Traffic
 from txsoter.errors import MalformedMessage
 from txsoter.peer.inbox import HELD_MESSAGE, Inbox, Received
 from txsoter.peer.routes import Handler, Plan, Route
-from txsoter.peer.stats import Traffic
 from txsoter.peer.timers import RemoteClock
 from txsoter.test.peer.support import TrialCase
 from txsoter.wire import Encoding, Message, Ping, Tx, Unknown, VerAck, write_message

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from txsoter.peer.inventory import TRICKLE_BATCH, KnownInventory, TrickleQueue
+from txsoter.core.inventory import TRICKLE_BATCH, KnownInventory, TrickleQueue
 from txsoter.test.peer.support import TrialCase
 from txsoter.wire import InventoryType, InventoryVector
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from txsoter.peer.keepalive import MAX_PINGS_IN_FLIGHT, PingTracker
+from txsoter.core.keepalive import MAX_PINGS_IN_FLIGHT, PingTracker
 from txsoter.test.peer.support import TrialCase
 
 

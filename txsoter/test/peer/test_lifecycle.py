@@ -13,8 +13,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from txsoter.core.state import State
 from txsoter.errors import CloseCause, ClosedBy, CloseReason, ConnectionClosed, HandshakeFailed
-from txsoter.peer.handshake import State
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.test.peer.support import PeerTestCase, simnet
 from txsoter.testing import MemoryLink, ScriptedPair, ScriptedPeer, remote_version

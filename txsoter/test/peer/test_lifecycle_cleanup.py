@@ -18,9 +18,10 @@ from twisted.logger import ILogObserver, LogEvent, Logger, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from txsoter.core.handshake import LIVE_NONCES
+from txsoter.core.state import State
 from txsoter.errors import CloseCause, ClosedBy, ConnectionClosed, LocalError
 from txsoter.peer.factory import SoterClientFactory
-from txsoter.peer.handshake import LIVE_NONCES, State
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.test.peer.support import PeerTestCase, simnet
 from txsoter.testing import SERVER, MemoryLink, ScriptedPeer, remote_version, scripted

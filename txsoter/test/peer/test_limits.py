@@ -12,8 +12,8 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 
 from txsoter import CloseCause, Listeners, PeerConfig, SoterServerFactory
+from txsoter.core.state import State
 from txsoter.peer.factory import Refused
-from txsoter.peer.handshake import State
 from txsoter.peer.inbox import HELD_MESSAGE
 from txsoter.peer.limits import Admission, MemoryBudget, RateLimit, address_group
 from txsoter.test.peer.cases import WholePeerTestCase, config

@@ -9,8 +9,8 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from txsoter import CloseCause, ClosedBy, CloseReason, Listeners, SoterPeerProtocol
+from txsoter.core.state import State
 from txsoter.errors import FieldError, MalformedMessage, SendQueueFull, TxsoterError
-from txsoter.peer.handshake import State
 from txsoter.test.peer.cases import AFTER_HANDSHAKE, WholePeerTestCase, blocks, config, framed, noting
 from txsoter.testing import connected_pair, remote_version
 from txsoter.wire import (

@@ -8,9 +8,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from txsoter import CloseCause, ConnectionClosed, HandshakeFailed, Listeners, PeerStats, SoterPeerProtocol
+from txsoter.core.state import State
+from txsoter.core.traffic import Traffic
 from txsoter.errors import ClosedBy, LocalError
-from txsoter.peer.handshake import State
-from txsoter.peer.stats import Traffic
 from txsoter.test.peer.cases import (
     WholePeerTestCase,
     as_tx,

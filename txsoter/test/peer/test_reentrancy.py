@@ -6,8 +6,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from txsoter.core.inventory import KnownInventory
 from txsoter.errors import CloseCause, FieldError
-from txsoter.peer.inventory import KnownInventory
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.test.peer.support import PeerTestCase, simnet
 from txsoter.testing import connected_pair, remote_version

@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from txsoter import CloseCause, Listeners, SoterPeerProtocol
+from txsoter.core.state import State
 from txsoter.errors import (
     FieldError,
     IllegalTransition,
@@ -20,7 +21,6 @@ from txsoter.errors import (
     RequestTimedOut,
     SendQueueFull,
 )
-from txsoter.peer.handshake import State
 from txsoter.test.peer.cases import WholePeerTestCase, as_tx, blocks, config, framed, hash_of, tx, wrong
 from txsoter.testing import ScriptedPair, remote_version
 from txsoter.wire import (

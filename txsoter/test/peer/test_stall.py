@@ -6,9 +6,9 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from txsoter.core.stall import StallDetector
+from txsoter.core.state import State
 from txsoter.errors import CloseCause
-from txsoter.peer.handshake import State
-from txsoter.peer.stall import StallDetector
 from txsoter.test.peer.support import PeerTestCase, TrialCase
 from txsoter.testing import ScriptedPair
 from txsoter.wire import (

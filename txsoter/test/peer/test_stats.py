@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import attrs
 
+from txsoter.core.stats import PeerStats
+from txsoter.core.traffic import Traffic
 from txsoter.peer.protocol import SoterPeerProtocol
-from txsoter.peer.stats import PeerStats, Traffic
 from txsoter.test.peer.support import PeerTestCase, TrialCase, simnet
 from txsoter.testing import remote_version
 from txsoter.wire import Hash, InventoryType, InventoryVector, Ping, SendHeaders, Services, Unknown, write_message

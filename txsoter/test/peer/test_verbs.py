@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from txsoter.peer.verbs import LastAsked, address_caches, pick_addresses
+from txsoter.core.address_push import LastAsked, address_caches, pick_addresses
 from txsoter.test.peer.support import TrialCase
 from txsoter.wire import ZERO_HASH, NetAddress
 

@@ -12,8 +12,8 @@ import attrs
 from twisted.logger import LogLevel
 
 from txsoter import CloseCause, Listeners, PeerConfig, SoterPeerProtocol
+from txsoter.core.state import State
 from txsoter.errors import LocalError
-from txsoter.peer.handshake import State
 from txsoter.service import Observer, observed
 from txsoter.service.metrics import Metrics
 from txsoter.test.peer.cases import AFTER_HANDSHAKE, WholePeerTestCase, config, framed

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 
 from txsoter import CloseCause, PeerConfig, SoterPeerProtocol, SoterServerFactory
-from txsoter.peer.handshake import State
+from txsoter.core.state import State
 from txsoter.service import observed
 from txsoter.service.misbehaviour import ScoreKeeper
 from txsoter.service.scores import WEIGHTS, Scores

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from txsoter.peer.stats import PeerStats
+from txsoter.core.stats import PeerStats
 from txsoter.service.status.history import MAX_RATES, MAX_ROUND_TRIPS, Histories, History
 from txsoter.test.peer.support import TrialCase
 from txsoter.testing import connected_pair

@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from txsoter import CloseCause, ClosedBy, CloseReason, Listeners
-from txsoter.peer.keepalive import MAX_PINGS_IN_FLIGHT, PingTracker
-from txsoter.peer.stats import Traffic
+from txsoter.core.keepalive import MAX_PINGS_IN_FLIGHT, PingTracker
+from txsoter.core.traffic import Traffic
 from txsoter.service.tallies import BOUNDS, UNTIMED, HandlerTimes, MeasuredPings, RoundTrips, Tally
 from txsoter.test.peer.cases import WholePeerTestCase, config
 from txsoter.test.peer.support import TrialCase

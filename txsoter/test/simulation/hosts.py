@@ -12,9 +12,9 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from txsoter import CloseReason, Listeners, PeerConfig, SoterPeerProtocol
+from txsoter.core.state import State
 from txsoter.errors import MalformedMessage, RequestClosed, RequestFailed, SendQueueFull, TxsoterError
 from txsoter.peer.factory import SoterClientFactory, SoterServerFactory
-from txsoter.peer.handshake import State
 from txsoter.service import PeerService
 from txsoter.test.simulation.ledger import HookedPeer, Ledger, WatchedPeer
 from txsoter.testing import SimulatedNetwork

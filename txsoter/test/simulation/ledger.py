@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 
 from txsoter import SoterPeerProtocol
 from txsoter import errors as soter
+from txsoter.core.state import State
 from txsoter.errors import SendQueueFull
-from txsoter.peer.handshake import State
 from txsoter.testing import SimulatedClock, SimulatedTransport
 from txsoter.wire import Encoding, Inv, InventoryVector, Message, Version, write_message
 from txsoter.wire.framing import HEADER_SIZE

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from txsoter import PeerConfig
-from txsoter.peer.handshake import State
+from txsoter.core.memory_budget import GRAIN
+from txsoter.core.state import State
 from txsoter.peer.inbox import HELD_MESSAGE
-from txsoter.peer.limits import GRAIN
 from txsoter.test.simulation.ledger import ANNOUNCED, KNOWN, QUEUED, Side
 from txsoter.wire import InventoryVector
 from txsoter.wire.framing import HEADER_SIZE

@@ -8,8 +8,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from txsoter import SIMNET, SoterClientFactory
+from txsoter.core.state import State
 from txsoter.peer.factory import _connect
-from txsoter.peer.handshake import State
 from txsoter.service import PeerService
 from txsoter.test.simulation import properties
 from txsoter.test.simulation.hosts import Host, Mail

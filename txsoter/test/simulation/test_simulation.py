@@ -21,8 +21,8 @@ from unittest.mock import patch
 import pytest
 from twisted.internet.defer import Deferred
 
+from txsoter.core.inventory import KnownInventory, TrickleQueue
 from txsoter.peer.factory import SoterFactory
-from txsoter.peer.inventory import KnownInventory, TrickleQueue
 from txsoter.peer.lifecycle import PeerLifecycle
 from txsoter.peer.limits import MemoryBudget
 from txsoter.peer.outbox import Outbox

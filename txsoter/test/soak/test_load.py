@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import deferLater
 
-from txsoter.peer.handshake import State
+from txsoter.core.state import State
 from txsoter.test.peer.cases import over_sockets, real_reactor
 from txsoter.test.soak.crowd import Crowd, Traces
 from txsoter.test.soak.rogues import Rogue

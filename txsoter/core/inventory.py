@@ -1,9 +1,8 @@
-"""What the remote is known to have, and what waits to be announced to it."""
+"""Inventory that the remote is known to have, and inventory that waits for the next trickled announcement."""
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
 
 from txsoter.wire import InventoryVector
 
@@ -64,20 +63,15 @@ class TrickleQueue:
             self._waiting = deque(maxlen=self._limit)
         self._waiting.append((vector, force))
 
-    def batches(self, known: KnownInventory) -> Iterator[list[InventoryVector]]:
-        """Empty the queue into lists of at most 1000, without what became known; marks all as known."""
+    def next_batch(self, known: KnownInventory) -> list[InventoryVector]:
+        """Remove and return up to 1000 vectors, without those that became known; marks them as known."""
         batch: list[InventoryVector] = []
-        while self._waiting:
+        while self._waiting and len(batch) < TRICKLE_BATCH:
             vector, force = self._waiting.popleft()
-            if vector in known and not force:
-                continue
-            known.add(vector)
-            batch.append(vector)
-            if len(batch) == TRICKLE_BATCH:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
+            if force or vector not in known:
+                known.add(vector)
+                batch.append(vector)
+        return batch
 
     def clear(self) -> None:
         """Forget all."""

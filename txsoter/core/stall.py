@@ -1,4 +1,4 @@
-"""Which answers the remote owes us, and until when.
+"""Answers that the remote owes us, and their deadlines.
 
 Times are the remote's: seconds that leave out those in which our own handlers kept it waiting.
 """
@@ -13,7 +13,7 @@ from txsoter.wire import FilterClear, FilterLoad, GetBlocks, GetData, GetHeaders
 __all__ = ["HEADERS_FACTOR", "StallDetector"]
 
 HEADERS_FACTOR = 3
-"""How much longer than other answers ``headers`` may take."""
+"""The factor by which ``headers`` may take longer than other answers."""
 
 _FILTERED = (InventoryType.FILTERED_BLOCK, InventoryType.WITNESS_FILTERED_BLOCK)
 
@@ -35,43 +35,62 @@ class StallDetector:
     no deadline, the last only if ``expect_headers``.
 
     :param timeout: seconds for an answer.
-    :param expect_headers: whether ``getheaders`` must be answered.
+    :param expect_headers: ``getheaders`` must be answered.
+    :param interval: seconds between two checks; None to check never.
+    :ivar due: our time of the next check, or None.
     """
 
-    __slots__ = ("_deadlines", "_expect_headers", "_filter_loaded", "_timeout")
+    __slots__ = ("_deadlines", "_expect_headers", "_filter_loaded", "_interval", "_timeout", "due")
 
-    def __init__(self, timeout: float, expect_headers: bool = False) -> None:
+    def __init__(self, timeout: float, expect_headers: bool = False, interval: float | None = None) -> None:
         self._timeout = timeout
         self._expect_headers = expect_headers
+        self._interval = interval
+        self.due: float | None = None
         self._filter_loaded = False
         self._deadlines: dict[str, float] = {}
 
     def sent(self, message: Message, now: float) -> None:
-        """A message has been sent: note the answer it asks for. A repeat keeps the earliest deadline."""
+        """Note the answer that a message asks for. A repeat keeps the earliest deadline."""
         observe = _OBSERVED.get(type(message))
         if observe is not None:
             seconds = observe(self, message)
             if seconds is not None:
                 self._deadlines.setdefault(message.command, now + seconds)
 
+    def begin(self, now: float) -> bool:
+        """Set the time of the first check, if an answer is owed and none is set; tell whether it was set."""
+        if self.due is not None or self._interval is None or not self._deadlines:
+            return False
+        self.due = now + self._interval
+        return True
+
+    def check(self, now: float, remote_now: float) -> str | None:
+        """Move on to the next check; return the command whose answer is overdue, or None."""
+        assert self.due is not None and self._interval is not None
+        command = self.expired(remote_now)
+        # a late check is not made up for
+        self.due = max(self.due, now) + self._interval if self._deadlines else None
+        return command
+
     @staticmethod
     def observes(kind: type[Message]) -> bool:
-        """Whether :meth:`sent` needs to be told of messages of that class."""
+        """Tell whether :meth:`sent` needs messages of that class."""
         return kind in _OBSERVED
 
     @staticmethod
     def answers(command: str) -> bool:
-        """Whether :meth:`received` needs to be told of such a message."""
+        """Tell whether :meth:`received` needs messages of that command."""
         return command in _ANSWERS
 
     def received(self, command: str) -> None:
-        """A message has come: what it answers is no longer owed."""
+        """Note that a message came: its answer is no longer owed."""
         question = _ANSWERS.get(command)
         if question is not None:
             self._deadlines.pop(question, None)
 
     def expired(self, now: float) -> str | None:
-        """The command whose answer is overdue, the earliest first; None when all is well."""
+        """Return the command whose answer is overdue, the earliest first; None when there is none."""
         if not self._deadlines:
             return None
         command = min(self._deadlines, key=self._deadlines.__getitem__)
@@ -79,7 +98,7 @@ class StallDetector:
 
     @property
     def waiting(self) -> bool:
-        """Whether any answer is owed."""
+        """An answer is owed."""
         return bool(self._deadlines)
 
     def _get_blocks(self, message: GetBlocks) -> float | None:

@@ -1,4 +1,4 @@
-"""What of a message goes into a log line, and in which shape."""
+"""Messages as text for log lines."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.python.failure import Failure
-
 from txsoter import wire
+from txsoter.core.sanitize import sanitize
 
-__all__ = ["MAX_REASON", "MessageLog", "command_name", "hex_dump", "let_go", "sanitize", "summary"]
-
-MAX_REASON = 250
-"""The most characters of a reject's reason in a log line (PEER.md, "Sanitising")."""
+__all__ = ["MAX_DUMP", "MessageLog", "command_name", "hex_dump", "log_lines", "summary"]
 
 MAX_DUMP = 4096
 """The most bytes of a payload in a dump."""
 
 
 class MessageLog(enum.IntEnum):
-    """How much of each message is logged, at debug level.
+    """The amount of each message that is logged, at debug level.
 
     OFF costs nothing; SUMMARY is one line a message; DUMP adds the parsed message and its bytes.
     """
@@ -30,26 +26,8 @@ class MessageLog(enum.IntEnum):
     DUMP = 2
 
 
-# what terminals, logs and HTML take for more than text
-_MARKUP = frozenset("<>&\"'`\\{}")
-
-
-def sanitize(text: str | bytes, limit: int = MAX_REASON) -> str:
-    """Text of a remote's, fit for a log line: no control or markup characters, at most ``limit`` long.
-
-    Bytes are read as UTF-8. A text that was cut ends in "...".
-    """
-    if isinstance(text, bytes):
-        text = text[: limit * 4 + 4].decode("utf-8", "replace")
-    if len(text) <= limit and text.isprintable() and _MARKUP.isdisjoint(text):
-        return text
-    cut = len(text) > limit
-    kept = "".join(each for each in text[:limit] if each.isprintable() and each not in _MARKUP)
-    return f"{kept[: limit - 3]}..." if cut else kept
-
-
 def summary(message: wire.Message) -> str:
-    """A few words on what ``message`` says; empty when its command says it all."""
+    """Return a few words on the content of ``message``; none if its command says it all."""
     if isinstance(message, (wire.Inv, wire.GetData, wire.NotFound)):
         return _vectors(message.vectors)
     describe = _SUMMARIES.get(type(message))
@@ -106,12 +84,12 @@ _SUMMARIES: dict[type[wire.Message], Callable[[Any], str]] = {
 
 
 def command_name(message: wire.Message) -> str:
-    """The command of ``message``, fit for a log line."""
+    """Return the command of ``message``, fit for a log line."""
     return sanitize(message.command, 12) if isinstance(message, wire.Unknown) else message.command
 
 
 def hex_dump(data: bytes) -> str:
-    """``data`` in lines of sixteen bytes, as hex and as ASCII; what is past 4096 bytes is left out."""
+    """Return ``data`` in lines of sixteen bytes, as hex and as ASCII; bytes past 4096 are left out."""
     lines = []
     for offset in range(0, min(len(data), MAX_DUMP), 16):
         row = data[offset : offset + 16]
@@ -122,19 +100,14 @@ def hex_dump(data: bytes) -> str:
     return "\n".join(lines)
 
 
-def let_go(failure: Failure) -> None:
-    """Make a failure that has been logged forget the frames it has passed through.
+def log_lines(level: MessageLog, sends: bool, message: wire.Message, payload: bytes, peer: str) -> list[str]:
+    """Return the log lines of a message that is received or sent.
 
-    They hold the peer and the message, and events are kept: by Twisted itself the last 65,536 until logging begins.
+    :param peer: the remote, for people.
     """
-    # from these it is printed, whenever that may be
-    _ = failure.frames
-    failure.tb = None
-    errors: list[BaseException | None] = [failure.value]
-    seen: set[int] = set()
-    while errors:
-        error = errors.pop()
-        if error is not None and id(error) not in seen:
-            seen.add(id(error))
-            error.__traceback__ = None
-            errors += (error.__cause__, error.__context__)
+    verb, preposition = ("Sending", "to") if sends else ("Received", "from")
+    words = summary(message)
+    lines = [f"{verb} {command_name(message)}{f' ({words})' if words else ''} {preposition} {peer}"]
+    if level >= MessageLog.DUMP:
+        lines.append(f"{sanitize(repr(message), MAX_DUMP)}\n{hex_dump(payload)}")
+    return lines

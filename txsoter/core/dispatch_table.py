@@ -1,0 +1,123 @@
+"""Command dispatch: handlers shared by all connections of a config, limits and counters per connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from txsoter.core.stall import StallDetector
+from txsoter.core.traffic import Traffic
+from txsoter.wire import Message, Unknown
+from txsoter.wire.message import command_text, message_class
+
+__all__ = ["CommandHandlers", "CommandState", "DispatchTable", "Handler"]
+
+Handler = Callable[[Any, Message, bytes], Any]
+"""Called with the peer, a message and its payload. Its result may be waited for."""
+
+
+BuiltIn = Callable[[Any, Any, bytes], "bool | None"]
+"""Called with the channel, a message and its payload's checksum; False keeps the message from the handlers."""
+
+AfterHandlers = Callable[[Any, Sequence[Any]], None]
+"""Called with the channel and the results of the handlers."""
+
+
+class CommandHandlers:
+    """Handlers of one command, shared by all connections of a config.
+
+    :ivar message_class: :class:`~txsoter.wire.Unknown` for a command that is not declared.
+    :ivar built_in: our own rule, or None.
+    :ivar handlers: the application's, in order.
+    :ivar after_handlers: our own rule that follows them, or None.
+    :ivar answers: the command may answer something that the stall detector waits for.
+    """
+
+    __slots__ = ("after_handlers", "answers", "built_in", "command", "handlers", "message_class")
+
+    def __init__(
+        self,
+        command: str,
+        message_class: type[Message],
+        built_in: BuiltIn | None,
+        handlers: tuple[Handler, ...],
+        after_handlers: AfterHandlers | None,
+    ) -> None:
+        self.command = command
+        self.message_class = message_class
+        self.built_in = built_in
+        self.handlers = handlers
+        self.after_handlers = after_handlers
+        self.answers = StallDetector.answers(command)
+
+
+class CommandState:
+    """State of one command on one connection, found by a frame's first 16 bytes.
+
+    :ivar limit: the largest payload taken, in bytes.
+    :ivar traffic: where its messages are counted.
+    """
+
+    __slots__ = ("limit", "shared", "traffic")
+
+    def __init__(self, shared: CommandHandlers, limit: int, traffic: Traffic) -> None:
+        self.shared = shared
+        self.limit = limit
+        self.traffic = traffic
+
+
+class DispatchTable:
+    """Handlers of every command, looked up once per config.
+
+    One lookup per connection used to account for half of a connection's memory.
+
+    :param find: gives the application's handlers of a message class.
+    :param built_in: our own rules before them, by message class.
+    :param after_handlers: our own rules behind them, by message class.
+    :ivar observes_reads: :class:`~txsoter.core.events.Observed` events are wanted.
+    :ivar observes_writes: the messages that are written are looked at.
+    :ivar observes_round_trips: :class:`~txsoter.core.events.RoundTrip` events are wanted.
+    """
+
+    __slots__ = (
+        "_after_handlers",
+        "_built_in",
+        "_by_command",
+        "_find",
+        "observes_reads",
+        "observes_round_trips",
+        "observes_writes",
+    )
+
+    def __init__(
+        self,
+        find: Callable[[type[Message]], tuple[Handler, ...]],
+        built_in: Mapping[type[Message], BuiltIn],
+        after_handlers: Mapping[type[Message], AfterHandlers],
+        *,
+        observes_reads: bool = False,
+        observes_writes: bool = False,
+        observes_round_trips: bool = False,
+    ) -> None:
+        self._find = find
+        self._built_in = built_in
+        self._after_handlers = after_handlers
+        self._by_command: dict[bytes, CommandHandlers] = {}
+        self.observes_reads = observes_reads
+        self.observes_writes = observes_writes
+        self.observes_round_trips = observes_round_trips
+
+    def lookup(self, command: bytes) -> CommandHandlers:
+        """Return the handlers of a command's 12 bytes."""
+        shared = self._by_command.get(command)
+        if shared is None:
+            known = message_class(command)
+            if known is None:
+                # not kept: a remote may invent any number of commands
+                return self._handlers(command_text(command), Unknown)
+            shared = self._by_command[command] = self._handlers(known.command, known)
+        return shared
+
+    def _handlers(self, command: str, kind: type[Message]) -> CommandHandlers:
+        built_in, after_handlers = self._built_in.get(kind), self._after_handlers.get(kind)
+        return CommandHandlers(command, kind, built_in, self._find(kind), after_handlers)

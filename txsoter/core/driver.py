@@ -1,0 +1,278 @@
+"""The loop that every adapter runs: bytes in, events, handlers, bytes out, timers.
+
+An adapter brings the transport, the clock and the ways to wait; everything that Twisted's and asyncio's would have to
+do alike is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from txsoter.core.connection import Connection
+from txsoter.core.dispatch_table import Handler
+from txsoter.core.events import ABORT, FLUSH, Event, Received
+from txsoter.core.memory_budget import GRAIN
+from txsoter.core.send_queue import Entry
+from txsoter.core.state import State
+from txsoter.errors import CloseCause, ClosedBy
+
+__all__ = ["Adapter", "Driver"]
+
+
+class Adapter(Protocol):
+    """The part of an adapter that a driver calls."""
+
+    def now(self) -> float:
+        """Return the time in seconds, of a clock that nobody can set."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Hand ``data`` to the transport, which may call ``pause_writing`` meanwhile."""
+        ...
+
+    def set_reading(self, wanted: bool) -> None:
+        """Read on, or pause reading, on the transport."""
+        ...
+
+    def hang_up(self) -> None:
+        """Close the transport once it has written everything. Called once."""
+        ...
+
+    def abort(self) -> None:
+        """Close the transport at once."""
+        ...
+
+    def set_timers(self) -> None:
+        """Call :meth:`Driver.timeout` when the connection's deadlines have come, which are other ones now."""
+        ...
+
+    def wait_for(self, result: Any, done: Callable[[Any, BaseException | None], None]) -> bool:
+        """Call ``done`` with the outcome of what a handler returned, which may be at once.
+
+        :return: False if ``result`` is nothing to wait for; ``done`` is not called then.
+        """
+        ...
+
+    def handler_failed(self, error: BaseException, command: str) -> None:
+        """Log that a handler failed, and tell the connection."""
+        ...
+
+    def written(self, batch: list[Entry]) -> None:
+        """Observe messages that were written. Called only if the dispatch table observes writes."""
+        ...
+
+    def sent(self, token: Any) -> None:
+        """Tell the caller of ``send`` that the transport has the message and would take more."""
+        ...
+
+    def handle_event(self, event: Event) -> None:
+        """Handle an event other than a message, FLUSH and ABORT."""
+        ...
+
+
+class Driver:
+    """Drives a connection for an adapter.
+
+    :param peer: what handlers are called with.
+    """
+
+    __slots__ = ("_accounted", "_adapter", "_busy", "_flushing", "_hung_up", "_peer", "_reading", "connection")
+
+    def __init__(self, connection: Connection, adapter: Adapter, peer: Any) -> None:
+        self.connection = connection
+        self._adapter = adapter
+        self._peer = peer
+        self._busy = False
+        self._flushing = False
+        self._reading = True
+        self._hung_up = False
+        # bytes of memory that the budget was told of last
+        self._accounted = 0
+
+    # -- what an adapter calls -----------------------------------------------------------------
+
+    def connection_made(self, wall: float, host: str | None, port: int) -> None:
+        """Begin: see :meth:`Connection.connection_made`."""
+        self.connection.connection_made(self._adapter.now(), wall, host, port)
+        self.run()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes that were read."""
+        self.connection.receive_data(data, self._adapter.now())
+        self.run()
+
+    def pause_writing(self) -> None:
+        """Note that the transport has had enough."""
+        self.connection.pause_writing()
+        self.run()
+
+    def resume_writing(self) -> None:
+        """Note that the transport would take more."""
+        self.connection.resume_writing(self._adapter.now())
+        self.run()
+
+    def timeout(self) -> None:
+        """Do what is due."""
+        self.connection.handle_timeout(self._adapter.now())
+        self.run()
+
+    def connection_lost(self, by: ClosedBy, cause: CloseCause, detail: str) -> None:
+        """End: see :meth:`Connection.connection_lost`."""
+        self._hung_up = True
+        self.connection.connection_lost(by, cause, detail, self._adapter.now())
+        self.run()
+
+    def close(self, cause: CloseCause, detail: str = "") -> None:
+        """Begin to close; what the transport takes at once is still sent."""
+        self.connection.close(cause, detail)
+        if self._busy:
+            # in the middle of a turn: a handler's disconnect() is not to wait for the other handlers
+            self._settle_closing()
+        self.run()
+
+    def sending(self) -> None:
+        """Write what was queued; in the middle of a turn only if it is much."""
+        if not self._busy:
+            self.run()
+        elif self.connection.batch_is_due:
+            self._flush()
+
+    def over_budget(self, held: int, total: int) -> None:
+        """Close, as the connection that holds the most of a memory budget."""
+        self._accounted = 0
+        self.close(CloseCause.OVER_BUDGET, f"{held} bytes of {total}")
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Handle events and write until nothing is left to do now. A call in the middle of that does nothing."""
+        if self._busy:
+            return
+        self._busy = True
+        connection = self.connection
+        try:
+            while True:
+                while (event := connection.next_event()) is not None:
+                    if event.__class__ is tuple:
+                        self._handle(event)
+                    elif event is FLUSH:
+                        self._flush()
+                    elif event is ABORT:
+                        self._adapter.abort()
+                    else:
+                        self._adapter.handle_event(event)
+                if not self._flush() and not connection.channel.events:
+                    break
+        finally:
+            self._busy = False
+        self._settle()
+
+    def _flush(self) -> bool:
+        """Write until nothing waits or the transport has had enough; tell whether events may follow from that."""
+        if self._flushing:
+            # what a caller of send() does when he is told
+            return False
+        self._flushing = True
+        connection, adapter = self.connection, self._adapter
+        observed = connection.channel.table.observes_writes
+        follows = False
+        try:
+            while True:
+                while (token := connection.next_written()) is not None:
+                    adapter.sent(token)
+                    follows = True
+                piece = connection.data_to_send(adapter.now())
+                if piece is None:
+                    return follows
+                adapter.write(piece[0])
+                connection.written(piece[1])
+                if observed:
+                    adapter.written(piece[1])
+                if observed or connection.withholds:
+                    follows = True
+        finally:
+            self._flushing = False
+
+    def _settle(self) -> None:
+        """Bring the transport's reading, the timers and the memory budget in line with the connection."""
+        connection = self.connection
+        channel = connection.channel
+        if channel.state.is_closing:
+            self._settle_closing()
+        else:
+            wanted = connection.wants_data
+            if wanted is not self._reading:
+                self._reading = wanted
+                self._adapter.set_reading(wanted)
+        if channel.rearm:
+            channel.rearm = False
+            self._adapter.set_timers()
+        self.account()
+
+    def _settle_closing(self) -> None:
+        if self.connection.state is State.CLOSING:
+            self._flush()
+            if self.connection.may_hang_up and not self._hung_up:
+                self._hung_up = True
+                self._adapter.hang_up()
+
+    def account(self) -> None:
+        """Tell the memory budget what is held, if that has changed by more than a little."""
+        held = self.connection.channel.memory()
+        change = held - self._accounted
+        if change >= GRAIN or -change >= GRAIN or (change and not held):
+            self._accounted = held
+            self.connection.channel.config.memory.account(self, held)
+
+    # -- handlers ------------------------------------------------------------------------------
+
+    def _handle(self, message: Received) -> None:
+        results: list[Any] = []
+        if self._call_handlers(message, iter(message[0].shared.handlers), results):
+            self.connection.handled(self._adapter.now(), results)
+
+    def _call_handlers(self, message: Received, handlers: Iterator[Handler], results: list[Any]) -> bool:
+        """Call handlers in order until one has to be waited for; tell whether all are done."""
+        state, adapter = self.connection.channel, self._adapter
+        for handler in handlers:
+            if state.state.is_closing:
+                break
+            try:
+                result = handler(self._peer, message[1], message[2])
+            except Exception as error:
+                adapter.handler_failed(error, message[0].shared.command)
+                continue
+            if result is not None and not self._finished(result, message, handlers, results):
+                return False
+        return True
+
+    def _finished(self, result: Any, message: Received, handlers: Iterator[Handler], results: list[Any]) -> bool:
+        """Keep the result of a handler; tell whether it is there already."""
+        returned = finished = False
+
+        def done(value: Any, error: BaseException | None) -> None:
+            nonlocal finished
+            finished = True
+            if error is not None:
+                self._adapter.handler_failed(error, message[0].shared.command)
+            elif value is not None:
+                results.append(value)
+            if returned:
+                self._resume(message, handlers, results)
+
+        if not self._adapter.wait_for(result, done):
+            results.append(result)
+            return True
+        returned = True
+        return finished
+
+    def _resume(self, message: Received, handlers: Iterator[Handler], results: list[Any]) -> None:
+        """Go on behind a handler that was waited for."""
+        busy, self._busy = self._busy, True
+        try:
+            if self._call_handlers(message, handlers, results):
+                self.connection.handled(self._adapter.now(), results)
+        finally:
+            self._busy = busy
+        self.run()

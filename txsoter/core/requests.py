@@ -1,0 +1,223 @@
+"""Requests that wait for their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+from txsoter.core.sanitize import sanitize
+from txsoter.errors import (
+    CloseReason,
+    FieldError,
+    RequestClosed,
+    RequestFailed,
+    RequestNotFound,
+    RequestRejected,
+    RequestTimedOut,
+)
+from txsoter.wire import Block, GetData, InventoryVector, MerkleBlock, Message, NotFound, Ping, Pong, Reject, Tx
+
+__all__ = ["Ended", "Request", "Requests", "check_request"]
+
+Matching = Callable[[Any], object]
+
+
+def check_request(question: Message, expected: type[Message], timeout: float | None, matching: Matching | None) -> None:
+    """Check the arguments of a request.
+
+    :raises FieldError: for the first that cannot be.
+    """
+    if not (isinstance(expected, type) and issubclass(expected, Message)):
+        raise FieldError("expected_type", expected, "a class of txsoter.wire")
+    if timeout is not None and not (isinstance(timeout, (int, float)) and 0 < timeout < inf):
+        raise FieldError(
+            "timeout", timeout, "a number of seconds above 0, or None to wait as long as the connection lasts"
+        )
+    if matching is not None and not callable(matching):
+        raise FieldError("matching", matching, "callable, or None")
+    if isinstance(question, GetData) and not question.vectors and matching is None:
+        raise FieldError("GetData.vectors", question.vectors, "at least one, to tell the answer by")
+
+
+class Request:
+    """A question, and the rules by which its answer is known.
+
+    :ivar token: the caller's.
+    :ivar due: time at which it has failed, or None.
+    """
+
+    __slots__ = ("due", "expected", "hashes", "matching", "question", "timeout", "token")
+
+    def __init__(
+        self,
+        question: Message,
+        expected: type[Message],
+        timeout: float | None,
+        matching: Matching | None,
+        token: Any,
+        now: float,
+    ) -> None:
+        self.question = question
+        self.expected = expected
+        self.matching = matching
+        self.timeout = timeout
+        self.token = token
+        self.due = None if timeout is None else now + timeout
+        self.hashes: frozenset[bytes] = (
+            frozenset(vector[1] for vector in question.vectors) if isinstance(question, GetData) else frozenset()
+        )
+
+    def answered_by(self, message: Message, ids: tuple[bytes, ...]) -> bool:
+        """Whether ``message``, which has those ids, is the answer. May raise what ``matching`` raises."""
+        if not isinstance(message, self.expected):
+            return False
+        if self.matching is not None:
+            return bool(self.matching(message))
+        if self.hashes and ids:
+            return not self.hashes.isdisjoint(ids)
+        if isinstance(message, Pong) and isinstance(self.question, Ping):
+            return message.nonce == self.question.nonce
+        return True
+
+    def lacks(self, lacking: dict[bytes, InventoryVector]) -> RequestFailed | None:
+        """Return the failure that a ``notfound`` means; None as long as something may still come."""
+        if not self.hashes or not self.hashes <= lacking.keys():
+            return None
+        return RequestNotFound(
+            self.question.command, [vector for each, vector in lacking.items() if each in self.hashes]
+        )
+
+    def rejected_by(self, reject: Reject) -> RequestFailed | None:
+        """Return the failure that a ``reject`` means; None when it is about something else."""
+        command = self.question.command
+        of_what_it_asks = reject.rejected in (b"block", b"tx") and reject.hash in self.hashes
+        if not of_what_it_asks and reject.rejected != command.encode("latin-1"):
+            return None
+        return RequestRejected(command, reject.code, sanitize(reject.reason))
+
+
+def _ids(message: Message) -> tuple[bytes, ...]:
+    """Return the hashes under which ``message`` may have been asked for."""
+    if isinstance(message, (Block, MerkleBlock)):
+        return (message.hash,)
+    return (message.txid, message.wtxid) if isinstance(message, Tx) else ()
+
+
+Ended = tuple[Any, "Message | None", "Exception | None"]
+"""The token of a request that is over, and its answer or its error."""
+
+
+class Requests:
+    """The requests of one connection.
+
+    An answer goes to the first request, in order of asking, that it fits.
+
+    :ivar due: time before which none times out; may be too early, never too late.
+    """
+
+    __slots__ = ("_waiting", "due")
+
+    def __init__(self) -> None:
+        # by the class of the answer, in order of asking; made when needed
+        self._waiting: dict[type[Message], dict[Request, None]] | None = None
+        self.due: float | None = None
+
+    def __len__(self) -> int:
+        return sum(map(len, self._waiting.values())) if self._waiting else 0
+
+    def add(self, request: Request) -> None:
+        """Wait for the answer to ``request``."""
+        if self._waiting is None:
+            self._waiting = {}
+        self._waiting.setdefault(request.expected, {})[request] = None
+        if request.due is not None and (self.due is None or request.due < self.due):
+            self.due = request.due
+
+    def received(self, message: Message) -> list[Ended]:
+        """Return the requests that ``message`` ends: answered by it, or failed by ``matching``, refused, not found."""
+        waiting = self._waiting
+        if not waiting:
+            return []
+        ended: list[Ended] = []
+        ids = _ids(message)
+        kinds = [kind for kind in type(message).__mro__ if kind in waiting]
+        for request in [each for kind in kinds for each in waiting[kind]]:
+            if not self._waits(request):
+                # matching() of the one before it has made somebody give it up
+                continue
+            try:
+                answered = request.answered_by(message, ids)
+            except Exception as error:
+                # matching() is the caller's: its failure is the answer to the one who asked
+                self._end(request, ended, None, error)
+                continue
+            if answered and self._waits(request):
+                self._end(request, ended, message, None)
+                return ended
+        if isinstance(message, (NotFound, Reject)):
+            self._refused(message, ended)
+        return ended
+
+    def _refused(self, message: NotFound | Reject, ended: list[Ended]) -> None:
+        """End the first request, in order of asking, that ``message`` is about."""
+        lacking = {each[1]: each for each in message.vectors} if isinstance(message, NotFound) else {}
+        for request in self._all():
+            refusal = request.rejected_by(message) if isinstance(message, Reject) else request.lacks(lacking)
+            if refusal is not None:
+                self._end(request, ended, None, refusal)
+                return
+
+    def expired(self, now: float) -> list[Ended]:
+        """Return the requests that have timed out at ``now``."""
+        ended: list[Ended] = []
+        due: float | None = None
+        for request in self._all():
+            if request.due is None:
+                continue
+            if request.due <= now:
+                assert request.timeout is not None
+                self._end(request, ended, None, RequestTimedOut(request.question.command, request.timeout))
+            elif due is None or request.due < due:
+                due = request.due
+        self.due = due
+        return ended
+
+    def give_up(self, token: Any) -> None:
+        """Forget the request with that token; its caller does not want the answer any more."""
+        for request in self._all():
+            if request.token is token:
+                self._remove(request)
+                return
+
+    def fail(self, request: Request, error: Exception) -> list[Ended]:
+        """Return ``request`` as failed, if it still waits."""
+        ended: list[Ended] = []
+        if self._waits(request):
+            self._end(request, ended, None, error)
+        return ended
+
+    def close(self, reason: CloseReason) -> list[Ended]:
+        """Return all requests as failed: the connection is ending."""
+        ended: list[Ended] = []
+        for request in self._all():
+            self._end(request, ended, None, RequestClosed(request.question.command, reason))
+        self.due = None
+        return ended
+
+    def _all(self) -> list[Request]:
+        return [each for waiting in (self._waiting or {}).values() for each in waiting]
+
+    def _waits(self, request: Request) -> bool:
+        return self._waiting is not None and request in self._waiting.get(request.expected, ())
+
+    def _end(self, request: Request, ended: list[Ended], answer: Message | None, error: Exception | None) -> None:
+        self._remove(request)
+        ended.append((request.token, answer, error))
+
+    def _remove(self, request: Request) -> None:
+        assert self._waiting is not None
+        waiting = self._waiting[request.expected]
+        del waiting[request]
+        if not waiting:
+            del self._waiting[request.expected]

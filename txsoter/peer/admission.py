@@ -1,0 +1,64 @@
+"""Connections that strangers may open: in all, and from one address."""
+
+from __future__ import annotations
+
+import ipaddress
+
+__all__ = ["Admission", "address_group"]
+
+
+def address_group(host: str | None) -> str | None:
+    """What counts as one address: an IPv4 one, or the 64 bits of an IPv6 network that one subscriber is given.
+
+    None for what is no IP, such as a path: it cannot be counted.
+    """
+    if host is None:
+        return None
+    try:
+        ip = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = getattr(ip, "ipv4_mapped", None)
+    if isinstance(ip, ipaddress.IPv4Address) or mapped is not None:
+        return str(mapped or ip)
+    return str(ipaddress.ip_network((ip, 64), strict=False))
+
+
+class Admission:
+    """Counts connections, and says who may still come in.
+
+    :param most: connections in all; None for any number.
+    :param most_of_one: connections from one address group; None for any number.
+    """
+
+    def __init__(self, most: int | None, most_of_one: int | None) -> None:
+        self.most = most
+        self.most_of_one = most_of_one
+        self._in_all = 0
+        self._of_group: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return self._in_all
+
+    def refusal(self, group: str | None) -> str | None:
+        """Why a connection from ``group`` may not come in; None when it may."""
+        if self.most is not None and self._in_all >= self.most:
+            return f"there are {self._in_all} already (max_connections)"
+        of_group = 0 if group is None else self._of_group.get(group, 0)
+        if self.most_of_one is not None and of_group >= self.most_of_one:
+            return f"there are {of_group} from {group} already (max_connections_per_address)"
+        return None
+
+    def enter(self, group: str | None) -> None:
+        """A connection has come in."""
+        self._in_all += 1
+        if group is not None:
+            self._of_group[group] = self._of_group.get(group, 0) + 1
+
+    def leave(self, group: str | None) -> None:
+        """A connection that came in has ended."""
+        self._in_all -= 1
+        if group is not None:
+            left = self._of_group.pop(group) - 1
+            if left:
+                self._of_group[group] = left
