@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from typing import Any, Protocol
 
 from txsoter.core.announcer import Announcer
@@ -64,12 +65,14 @@ class Channel:
     :ivar connected_at: time at which the connection was made, or None.
     :ivar closing_since: time at which its end began; None again once the transport was to be aborted.
     :ivar last_reject: of the remote, if that is its last message.
+    :ivar coarse_due: time of the earliest coarse deadline when the adapter asked last.
     :ivar rearm: a deadline may have come nearer; the adapter clears it when it has asked for the next one.
     """
 
     __slots__ = (
         "announcer",
         "closing_since",
+        "coarse_due",
         "config",
         "connected_at",
         "counters",
@@ -123,6 +126,7 @@ class Channel:
         self.max_height = 0
         self.wants_headers = False
         self.rearm = False
+        self.coarse_due = inf
         self.counters = Counters()
         self.handshake = Handshake(config.protocol_version)
         self.reader = Reader(config.network.magic, config.protocol_version, table, self.counters)
@@ -243,7 +247,9 @@ class Channel:
 
     def drop_queue(self) -> None:
         """Send nothing more."""
-        self.fail_sends(self.queue.drop(), self.closed_error())
+        tokens = self.queue.drop()
+        if tokens:
+            self.fail_sends(tokens, self.closed_error())
 
     def stop_reading(self) -> None:
         """Handle no more messages."""
@@ -254,9 +260,8 @@ class Channel:
         """Forget everything, and tell everybody: the connection is closed."""
         assert self.reason is not None
         early, self.handshake.early = self.handshake.early, None
-        error = self.closed_error()
         if early is not None:
-            self.fail_sends([token for _, _, token in early.take()], error)
+            self.fail_sends([token for _, _, token in early.take()], self.closed_error())
         self.stop_reading()
         self.drop_queue()
         self.end_requests(self.requests.close(self.reason))
@@ -290,7 +295,7 @@ class Channel:
             return False
         if self.rate_limit is not None and self.rate_limit.due() > self.now + ROUNDING:
             return False
-        if len(self.requests):
+        if self.requests.waiting:
             return True
         due = self.read_on_due()
         return due is not None and due <= self.now + ROUNDING

@@ -165,21 +165,21 @@ class Connection:
             return self._read_ahead()
         queue, reader = channel.queue, channel.reader
         while not channel.state.is_closing:
-            if queue.waiting >= self._watermark or len(queue) >= BATCH:
+            if queue.waiting >= self._watermark or len(queue.entries) >= BATCH:
                 if not queue.paused:
                     return FLUSH
                 if not channel.may_read():
                     break
             elif channel.rate_limit is not None and not channel.may_read():
                 break
-            if reader.has_ahead:
+            if reader.ahead:
                 item = reader.pop_ahead()
             else:
                 found = reader.read()
                 if found is None:
                     break
                 item = found
-                if self._is_answer(item):
+                if (channel.requests.waiting or channel.rate_limit is not None) and self._is_answer(item):
                     # those who asked are told before its turn
                     reader.put_back(item)
                     return self._emit()
@@ -208,7 +208,7 @@ class Connection:
             return False
         if channel.rate_limit is not None:
             channel.rate_limit.spend(HEADER_SIZE + len(item[2]), channel.now)
-        if not len(channel.requests) or channel.handshake.early is not None:
+        if not channel.requests.waiting or channel.handshake.early is not None:
             return False
         ended = channel.requests.received(item[1])
         channel.end_requests(ended)
@@ -355,11 +355,6 @@ class Connection:
         if self.channel.table.observes_writes:
             self.channel.events.append(WriteFailed(message, error))
 
-    @property
-    def batch_is_due(self) -> bool:
-        """Whether enough waits to be written before the turn is over."""
-        return self.channel.queue.batch_is_due
-
     def data_to_send(self, now: float) -> tuple[bytes, list[Entry]] | None:
         """Return bytes for the transport, and the entries that are complete with them; None when there is nothing."""
         return self.channel.queue.take(now)
@@ -384,11 +379,12 @@ class Connection:
     def next_written(self) -> Any:
         """Return the next token whose message is with the transport, while that would take more; else None."""
         queue = self.channel.queue
-        token = queue.next_written()
-        while isinstance(token, Request):
-            # its caller waits for the answer, not for the write
-            token = queue.next_written()
-        return token
+        while queue.untold and not queue.paused:
+            token = queue.untold.pop(0)
+            # the caller of a request waits for the answer, not for the write
+            if not isinstance(token, Request):
+                return token
+        return None
 
     def pause_writing(self) -> None:
         """Note that the transport has had enough."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable
+from math import inf
 
 import attrs
 
@@ -202,6 +203,8 @@ def next_timeouts(channel: Channel) -> list[float | None]:
             before = earliest[deadline.precision]
             if before is None or due < before:
                 earliest[deadline.precision] = due
+    coarse = earliest[Precision.COARSE]
+    channel.coarse_due = inf if coarse is None else coarse
     return earliest
 
 

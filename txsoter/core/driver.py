@@ -13,11 +13,20 @@ from txsoter.core.connection import Connection
 from txsoter.core.dispatch_table import Handler
 from txsoter.core.events import ABORT, FLUSH, Event, Received
 from txsoter.core.memory_budget import GRAIN
+from txsoter.core.requests import Request
 from txsoter.core.send_queue import Entry
 from txsoter.core.state import State
 from txsoter.errors import CloseCause, ClosedBy
 
 __all__ = ["Adapter", "Driver"]
+
+
+class Writer(Protocol):
+    """A transport, as far as both Twisted's and asyncio's are alike."""
+
+    def write(self, data: bytes, /) -> None:
+        """Send ``data``."""
+        ...
 
 
 class Adapter(Protocol):
@@ -27,8 +36,9 @@ class Adapter(Protocol):
         """Return the time in seconds, of a clock that nobody can set."""
         ...
 
-    def write(self, data: bytes) -> None:
-        """Hand ``data`` to the transport, which may call ``pause_writing`` meanwhile."""
+    @property
+    def transport(self) -> Writer:
+        """The transport. Its ``write`` may call :meth:`Driver.pause_writing` before it returns."""
         ...
 
     def set_reading(self, wanted: bool) -> None:
@@ -77,18 +87,32 @@ class Driver:
     :param peer: what handlers are called with.
     """
 
-    __slots__ = ("_accounted", "_adapter", "_busy", "_flushing", "_hung_up", "_peer", "_reading", "connection")
+    __slots__ = (
+        "_accounted",
+        "_adapter",
+        "_again",
+        "_busy",
+        "_flushing",
+        "_hung_up",
+        "_peer",
+        "_reading",
+        "_received",
+        "connection",
+    )
 
     def __init__(self, connection: Connection, adapter: Adapter, peer: Any) -> None:
         self.connection = connection
         self._adapter = adapter
         self._peer = peer
+        # in the middle of a turn; and something was done meanwhile that may have consequences
         self._busy = False
+        self._again = False
         self._flushing = False
         self._reading = True
         self._hung_up = False
-        # bytes of memory that the budget was told of last
+        # bytes of memory that the budget was told of last, and those that have been received since
         self._accounted = 0
+        self._received = 0
 
     # -- what an adapter calls -----------------------------------------------------------------
 
@@ -99,6 +123,7 @@ class Driver:
 
     def data_received(self, data: bytes) -> None:
         """Take bytes that were read."""
+        self._received += len(data)
         self.connection.receive_data(data, self._adapter.now())
         self.run()
 
@@ -133,10 +158,21 @@ class Driver:
 
     def sending(self) -> None:
         """Write what was queued; in the middle of a turn only if it is much."""
-        if not self._busy:
-            self.run()
-        elif self.connection.batch_is_due:
+        if self._busy:
+            if self.connection.channel.queue.batch_is_due:
+                self._flush()
+            return
+        self._busy = True
+        self._again = False
+        try:
             self._flush()
+        finally:
+            self._busy = False
+        channel = self.connection.channel
+        if self._again or channel.events:
+            self.run()
+        elif channel.rearm or channel.queue.waiting or channel.state.is_closing:
+            self._settle()
 
     def over_budget(self, held: int, total: int) -> None:
         """Close, as the connection that holds the most of a memory budget."""
@@ -146,13 +182,15 @@ class Driver:
     # -- the loop ------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Handle events and write until nothing is left to do now. A call in the middle of that does nothing."""
+        """Handle events and write until nothing is left to do now. In the middle of that, see to its being done."""
         if self._busy:
+            self._again = True
             return
         self._busy = True
-        connection = self.connection
+        connection, channel = self.connection, self.connection.channel
         try:
             while True:
+                self._again = False
                 while (event := connection.next_event()) is not None:
                     if event.__class__ is tuple:
                         self._handle(event)
@@ -162,35 +200,38 @@ class Driver:
                         self._adapter.abort()
                     else:
                         self._adapter.handle_event(event)
-                if not self._flush() and not connection.channel.events:
+                if channel.queue.entries or channel.queue.untold:
+                    self._flush()
+                if not self._again and not channel.events:
                     break
         finally:
             self._busy = False
         self._settle()
 
-    def _flush(self) -> bool:
-        """Write until nothing waits or the transport has had enough; tell whether events may follow from that."""
+    def _flush(self) -> None:
+        """Write until nothing waits or the transport has had enough."""
         if self._flushing:
             # what a caller of send() does when he is told
-            return False
+            return
         self._flushing = True
         connection, adapter = self.connection, self._adapter
-        observed = connection.channel.table.observes_writes
-        follows = False
+        channel, queue = connection.channel, connection.channel.queue
         try:
-            while True:
-                while (token := connection.next_written()) is not None:
-                    adapter.sent(token)
-                    follows = True
-                piece = connection.data_to_send(adapter.now())
+            while not queue.paused:
+                while queue.untold and not queue.paused:
+                    token = queue.untold.pop(0)
+                    # the caller of a request waits for the answer, not for the write
+                    if token.__class__ is not Request:
+                        adapter.sent(token)
+                piece = queue.take(adapter.now()) if queue.entries else None
                 if piece is None:
-                    return follows
-                adapter.write(piece[0])
+                    break
+                adapter.transport.write(piece[0])
                 connection.written(piece[1])
-                if observed:
+                if channel.table.observes_writes:
                     adapter.written(piece[1])
-                if observed or connection.withholds:
-                    follows = True
+                if connection.withholds:
+                    self._again = True
         finally:
             self._flushing = False
 
@@ -208,7 +249,9 @@ class Driver:
         if channel.rearm:
             channel.rearm = False
             self._adapter.set_timers()
-        self.account()
+        early = channel.handshake.early
+        if self._accounted or self._received >= GRAIN or channel.queue.waiting >= GRAIN or (early and early.size):
+            self._account()
 
     def _settle_closing(self) -> None:
         if self.connection.state is State.CLOSING:
@@ -217,8 +260,9 @@ class Driver:
                 self._hung_up = True
                 self._adapter.hang_up()
 
-    def account(self) -> None:
+    def _account(self) -> None:
         """Tell the memory budget what is held, if that has changed by more than a little."""
+        self._received = 0
         held = self.connection.channel.memory()
         change = held - self._accounted
         if change >= GRAIN or -change >= GRAIN or (change and not held):

@@ -27,17 +27,18 @@ class Reader:
     :param magic: of the network.
     :ivar pver: the protocol version in use.
     :ivar encoding: how the remote writes transactions.
+    :ivar ahead: messages that were read before their turn; empty or None if none was.
     :ivar blocked: a malformed frame was met while reading ahead; nothing more is read before its turn.
     """
 
-    __slots__ = ("_ahead", "_ahead_bytes", "_counters", "_decoder", "_table", "blocked", "encoding", "pver")
+    __slots__ = ("_ahead_bytes", "_counters", "_decoder", "_table", "ahead", "blocked", "encoding", "pver")
 
     def __init__(self, magic: int, pver: int, table: DispatchTable, counters: Counters) -> None:
         self._decoder: FrameDecoder[CommandState] = FrameDecoder(magic, self._find_state)
         self._table = table
         self._counters = counters
         # made when needed, which for most connections is never
-        self._ahead: deque[Received | MalformedMessage] | None = None
+        self.ahead: deque[Received | MalformedMessage] | None = None
         self._ahead_bytes = 0
         self.blocked = False
         self.pver = pver
@@ -51,7 +52,7 @@ class Reader:
     @property
     def ahead_memory(self) -> int:
         """Bytes of memory of the messages that were read ahead."""
-        return self._ahead_bytes + MESSAGE_OVERHEAD * len(self._ahead) if self._ahead else 0
+        return self._ahead_bytes + MESSAGE_OVERHEAD * len(self.ahead) if self.ahead else 0
 
     @property
     def memory(self) -> int:
@@ -88,16 +89,11 @@ class Reader:
             return error
         return state, message, payload, used, self._decoder.checksum
 
-    @property
-    def has_ahead(self) -> bool:
-        """Whether messages were read ahead."""
-        return bool(self._ahead)
-
     def push_ahead(self, item: Received | MalformedMessage) -> None:
         """Let a message that was read wait for its turn."""
-        if self._ahead is None:
-            self._ahead = deque()
-        self._ahead.append(item)
+        if self.ahead is None:
+            self.ahead = deque()
+        self.ahead.append(item)
         if isinstance(item, tuple):
             self._ahead_bytes += HEADER_SIZE + len(item[2])
         else:
@@ -106,13 +102,13 @@ class Reader:
     def put_back(self, item: Received | MalformedMessage) -> None:
         """Let a message that was read have the next turn."""
         self.push_ahead(item)
-        assert self._ahead is not None
-        self._ahead.rotate(1)
+        assert self.ahead is not None
+        self.ahead.rotate(1)
 
     def pop_ahead(self) -> Received | MalformedMessage:
         """Return the first message that was read ahead: its turn has come."""
-        assert self._ahead
-        item = self._ahead.popleft()
+        assert self.ahead
+        item = self.ahead.popleft()
         if isinstance(item, tuple):
             self._ahead_bytes -= HEADER_SIZE + len(item[2])
         else:
@@ -127,7 +123,7 @@ class Reader:
         """Forget everything."""
         self._decoder.clear()
         self._decoder.routes.clear()
-        self._ahead = None
+        self.ahead = None
         self._ahead_bytes = 0
 
     def _find_state(self, command: bytes) -> CommandState:

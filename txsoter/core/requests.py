@@ -113,30 +113,31 @@ class Requests:
 
     An answer goes to the first request, in order of asking, that it fits.
 
+    :ivar waiting: those that wait, by the class of their answer; empty or None if none does.
     :ivar due: time before which none times out; may be too early, never too late.
     """
 
-    __slots__ = ("_waiting", "due")
+    __slots__ = ("due", "waiting")
 
     def __init__(self) -> None:
-        # by the class of the answer, in order of asking; made when needed
-        self._waiting: dict[type[Message], dict[Request, None]] | None = None
+        # in order of asking; made when needed
+        self.waiting: dict[type[Message], dict[Request, None]] | None = None
         self.due: float | None = None
 
     def __len__(self) -> int:
-        return sum(map(len, self._waiting.values())) if self._waiting else 0
+        return sum(map(len, self.waiting.values())) if self.waiting else 0
 
     def add(self, request: Request) -> None:
         """Wait for the answer to ``request``."""
-        if self._waiting is None:
-            self._waiting = {}
-        self._waiting.setdefault(request.expected, {})[request] = None
+        if self.waiting is None:
+            self.waiting = {}
+        self.waiting.setdefault(request.expected, {})[request] = None
         if request.due is not None and (self.due is None or request.due < self.due):
             self.due = request.due
 
     def received(self, message: Message) -> list[Ended]:
         """Return the requests that ``message`` ends: answered by it, or failed by ``matching``, refused, not found."""
-        waiting = self._waiting
+        waiting = self.waiting
         if not waiting:
             return []
         ended: list[Ended] = []
@@ -206,18 +207,18 @@ class Requests:
         return ended
 
     def _all(self) -> list[Request]:
-        return [each for waiting in (self._waiting or {}).values() for each in waiting]
+        return [each for waiting in (self.waiting or {}).values() for each in waiting]
 
     def _waits(self, request: Request) -> bool:
-        return self._waiting is not None and request in self._waiting.get(request.expected, ())
+        return self.waiting is not None and request in self.waiting.get(request.expected, ())
 
     def _end(self, request: Request, ended: list[Ended], answer: Message | None, error: Exception | None) -> None:
         self._remove(request)
         ended.append((request.token, answer, error))
 
     def _remove(self, request: Request) -> None:
-        assert self._waiting is not None
-        waiting = self._waiting[request.expected]
+        assert self.waiting is not None
+        waiting = self.waiting[request.expected]
         del waiting[request]
         if not waiting:
-            del self._waiting[request.expected]
+            del self.waiting[request.expected]

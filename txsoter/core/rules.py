@@ -152,9 +152,10 @@ def _verack_received(channel: Channel, message: VerAck, check: bytes) -> bool:
     interval, tick = channel.config.ping_interval, channel.config.tick
     if interval is not None:
         # a timer may be a tick late, a ping not
-        channel.pings.begin(interval * (1 - channel.random.random() / 10) - tick, channel.now)
+        every = interval * (1 - channel.random.random() / 10) - tick
+        channel.pings.begin(every, channel.now)
+        channel.rearm = channel.rearm or channel.now + every < channel.coarse_due
     announce(channel)
-    channel.rearm = True
     channel.events.append(READY)
     return True
 

@@ -22,6 +22,8 @@ Entry = tuple[bytes, Message, Any]
 class SendQueue:
     """Frames on their way to the transport.
 
+    :ivar entries: frames that are not with the transport yet.
+    :ivar untold: tokens of frames that are, and whose callers are to be told while the transport would take more.
     :ivar waiting: bytes that are not with the transport yet.
     :ivar paused: the transport has asked for a pause.
     :ivar is_ending: nothing follows, and what the transport does not take at once is not sent.
@@ -30,23 +32,23 @@ class SendQueue:
     """
 
     __slots__ = (
-        "_entries",
         "_offset",
         "_writing",
-        "_written",
+        "entries",
         "is_ending",
         "last_progress",
         "last_write",
         "paused",
+        "untold",
         "waiting",
     )
 
     def __init__(self, now: float) -> None:
         # lists, although taken from at the front: an empty deque costs an idle connection 700 bytes
-        self._entries: list[Entry] = []
+        self.entries: list[Entry] = []
         self._offset = 0
         self._writing: list[Entry] | None = None
-        self._written: list[Any] = []
+        self.untold: list[Any] = []
         self.waiting = 0
         self.paused = False
         self.is_ending = False
@@ -54,16 +56,16 @@ class SendQueue:
         self.last_write: float | None = None
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
 
     @property
     def batch_is_due(self) -> bool:
         """Whether enough waits to be written before the turn is over."""
-        return (self.waiting >= PIECE or len(self._entries) >= BATCH) and not self.paused
+        return (self.waiting >= PIECE or len(self.entries) >= BATCH) and not self.paused
 
     def put(self, frame: bytes, message: Message, token: Any) -> None:
-        """Append a frame. ``token`` comes back from :meth:`next_written`, unless it is None."""
-        self._entries.append((frame, message, token))
+        """Append a frame. ``token`` is among :attr:`untold` once the transport has it, unless it is None."""
+        self.entries.append((frame, message, token))
         self.waiting += len(frame)
 
     def take(self, now: float) -> tuple[bytes, list[Entry]] | None:
@@ -72,12 +74,12 @@ class SendQueue:
         At most :data:`PIECE` bytes: as many whole frames as fit, or a part of one that does not. Call :meth:`written`
         once the transport has them.
         """
-        entries = self._entries
+        entries = self.entries
         if not entries or self.paused:
             return None
         self.last_progress = self.last_write = now
         if self.waiting <= PIECE and not self._offset:
-            self._entries = []
+            self.entries = []
             self.waiting = 0
             # remembered until it is written: the connection may be lost in the middle of that
             self._writing = entries
@@ -85,23 +87,23 @@ class SendQueue:
         return self._take_piece()
 
     def _take_piece(self) -> tuple[bytes, list[Entry]]:
-        first = self._entries[0][0]
+        first = self.entries[0][0]
         if self._offset or len(first) > PIECE:
             piece = first[self._offset : self._offset + PIECE]
             self._offset += len(piece)
             whole = 1 if self._offset == len(first) else 0
         else:
             parts, room = [], PIECE
-            for frame, _, _ in self._entries:
+            for frame, _, _ in self.entries:
                 room -= len(frame)
                 if room < 0:
                     break
                 parts.append(frame)
             piece = b"".join(parts)
             whole = len(parts)
-        batch = self._entries[:whole]
+        batch = self.entries[:whole]
         if batch:
-            del self._entries[:whole]
+            del self.entries[:whole]
             self._offset = 0
         self.waiting -= len(piece)
         self._writing = batch
@@ -111,11 +113,7 @@ class SendQueue:
         """Note that the transport has what :meth:`take` gave last."""
         batch, self._writing = self._writing, None
         if batch:
-            self._written += [token for _, _, token in batch if token is not None]
-
-    def next_written(self) -> Any:
-        """Return the next token whose frame is with the transport, while that would take more; else None."""
-        return self._written.pop(0) if self._written and not self.paused else None
+            self.untold += [token for _, _, token in batch if token is not None]
 
     def resume(self, now: float) -> None:
         """Note that the transport would take more."""
@@ -123,11 +121,11 @@ class SendQueue:
         self.last_progress = now
 
     def drop(self) -> list[Any]:
-        """Forget everything; return the tokens that :meth:`next_written` has not given, in order."""
-        entries = [*(self._writing or ()), *self._entries]
-        tokens = [*self._written, *(token for _, _, token in entries if token is not None)]
-        self._written.clear()
-        self._entries.clear()
+        """Forget everything; return the tokens of those that were not told, in order."""
+        entries = [*(self._writing or ()), *self.entries]
+        tokens = [*self.untold, *(token for _, _, token in entries if token is not None)]
+        self.untold.clear()
+        self.entries.clear()
         self._writing = None
         self.waiting = self._offset = 0
         return tokens

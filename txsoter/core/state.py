@@ -78,12 +78,18 @@ TRANSITIONS: dict[State, dict[Trigger, State]] = {
 """Every legal transition. A connection only goes forward."""
 
 
+# by values: members of an enum are slow to look up
+_NEXT = {
+    state.value: {trigger.value: following for trigger, following in row.items()} for state, row in TRANSITIONS.items()
+}
+
+
 def transition(state: State, trigger: Trigger) -> State:
     """Return the state that follows ``state``.
 
     :raises IllegalTransition: if :data:`TRANSITIONS` has no such transition.
     """
-    try:
-        return TRANSITIONS[state][trigger]
-    except KeyError:
-        raise IllegalTransition(f"a connection that is {state.value} cannot go on when {trigger.value}") from None
+    following = _NEXT[state._value_].get(trigger._value_)
+    if following is None:
+        raise IllegalTransition(f"a connection that is {state.value} cannot go on when {trigger.value}")
+    return following

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
 from txsoter.core.config import ConnectionConfig, is_a, whole_or_none
-from txsoter.core.dispatch_table import DispatchTable
 from txsoter.core.listeners import Listeners
 from txsoter.core.log_text import MessageLog
 
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
 __all__ = ["PeerConfig"]
+
+T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
@@ -47,12 +48,12 @@ class PeerConfig(ConnectionConfig):
     random: random.Random = attrs.field(factory=random.SystemRandom)
     """Where nonces, jitter and picks come from."""
 
-    # the dispatch tables of its peers, by what they are for
-    _tables: dict[Any, DispatchTable] = attrs.field(init=False, repr=False, eq=False, factory=dict)
+    # what all peers of this config share: dispatch tables, a ticker
+    _shared: dict[Any, Any] = attrs.field(init=False, repr=False, eq=False, factory=dict)
 
-    def shared_table(self, key: object, make: Callable[[], DispatchTable]) -> DispatchTable:
-        """Return the dispatch table that all peers of this config and ``key`` share; ``make`` makes it."""
-        table = self._tables.get(key)
-        if table is None:
-            table = self._tables[key] = make()
-        return table
+    def shared(self, key: object, make: Callable[[], T]) -> T:
+        """Return what all peers of this config share under ``key``; ``make`` makes it when it is first asked for."""
+        found: T | None = self._shared.get(key)
+        if found is None:
+            found = self._shared[key] = make()
+        return found

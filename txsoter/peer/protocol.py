@@ -72,7 +72,7 @@ class SoterPeerProtocol(Protocol):
         self.config = config
         self.inbound = inbound
         self.id = next(_ids)
-        table = config.shared_table(type(self), self.__make_table)
+        table = config.shared(type(self), self.__make_table)
         # private to this class, so that a subclass may use any names
         self.__connection = Connection(config, inbound, table, config.random)
         self.__session = Session(self, config, self.__connection)
@@ -138,7 +138,12 @@ class SoterPeerProtocol(Protocol):
         if get_ident() != session.thread:
             crossed: Deferred[None] = session.cross(self.__send, message, encoding, self.__encoded(message, encoding))
             return crossed
-        return self.__send(message, encoding)
+        done: Deferred[None] = Deferred()
+        try:
+            self.__connection.send(message, encoding, done)
+        finally:
+            session.driver.sending()
+        return done
 
     def __send(self, message: Message, encoding: Encoding, encoded: tuple[bytes, int] | None = None) -> Deferred[None]:
         done: Deferred[None] = Deferred()

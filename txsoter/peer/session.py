@@ -61,6 +61,7 @@ class Session:
     It is apart from the peer so that applications may give their subclasses any methods they like.
 
     :param peer: what listeners are called with.
+    :ivar transport: of the connection, or None before it is made.
     :ivar thread: the identifier of the reactor's thread.
     :ivar address: of the remote, or None before the connection is made.
     """
@@ -69,7 +70,6 @@ class Session:
         "_clock",
         "_config",
         "_peer",
-        "_transport",
         "_wakeup",
         "address",
         "closed",
@@ -78,13 +78,14 @@ class Session:
         "now",
         "ready",
         "thread",
+        "transport",
         "wall",
     )
 
     def __init__(self, peer: Any, config: PeerConfig, connection: Connection) -> None:
         self._peer = peer
         self._config = config
-        self._transport: Any = None
+        self.transport: Any = None
         self._clock: IReactorTime | None = config.clock
         self._wakeup: Wakeup | None = None
         self.address: IAddress | None = None
@@ -101,7 +102,7 @@ class Session:
     def connection_made(self, transport: Any) -> None:
         """Begin: the transport is there."""
         self.thread = get_ident()
-        self._transport = transport
+        self.transport = transport
         self.address = transport.getPeer()
         if self.driver.connection.state is not State.CONNECTING:
             # disconnect() came before the connection did
@@ -112,9 +113,10 @@ class Session:
             self.abort()
             raise LocalError("PeerConfig.clock is None, and the transport has no reactor: give a clock")
         self.wall = wall(clock)
-        ticker = ticker_of(clock, self._config.tick)
+        config = self._config
+        ticker = config.shared(clock, lambda: ticker_of(clock, config.tick))
         self.now = ticker.now
-        self._wakeup = Wakeup(clock, self.now, self.driver, ticker, self._config.trickle_interval)
+        self._wakeup = Wakeup(clock, self.now, self.driver, ticker, config.trickle_interval)
         # writes are gathered here already: gathering them again costs small messages up to 40 ms
         if isinstance(self.address, (IPv4Address, IPv6Address)) and hasattr(transport, "setTcpNoDelay"):
             # a socket that is closed already tells so in its own time
@@ -126,7 +128,7 @@ class Session:
 
     def connection_lost(self, failure: Failure) -> None:
         """End: the transport is gone."""
-        self.driver.connection_lost(*_lost(failure, getattr(self._transport, "disconnecting", False)))
+        self.driver.connection_lost(*_lost(failure, getattr(self.transport, "disconnecting", False)))
 
     def pauseProducing(self) -> None:
         """Note that the transport has had enough."""
@@ -141,27 +143,23 @@ class Session:
 
     # -- what the driver calls -----------------------------------------------------------------
 
-    def write(self, data: bytes) -> None:
-        """Hand ``data`` to the transport."""
-        self._transport.write(data)
-
     def set_reading(self, wanted: bool) -> None:
         """Read on, or pause reading."""
         if wanted:
-            self._transport.resumeProducing()
+            self.transport.resumeProducing()
         else:
-            self._transport.pauseProducing()
+            self.transport.pauseProducing()
 
     def hang_up(self) -> None:
         """Close the transport once it has written everything."""
         # one with a streaming producer does not finish closing
-        if IConsumer.providedBy(self._transport):
-            self._transport.unregisterProducer()
-        self._transport.loseConnection()
+        if IConsumer.providedBy(self.transport):
+            self.transport.unregisterProducer()
+        self.transport.loseConnection()
 
     def abort(self) -> None:
         """Close the transport at once."""
-        getattr(self._transport, "abortConnection", self._transport.loseConnection)()
+        getattr(self.transport, "abortConnection", self.transport.loseConnection)()
 
     def set_timers(self) -> None:
         """Set the timers for the connection's deadlines."""
@@ -311,14 +309,15 @@ class Session:
         except Exception as error:
             self.handler_failed(error, name)
             return
-        self.wait_for(result, lambda _, error: None if error is None else self.handler_failed(error, name))
+        if result is not None:
+            self.wait_for(result, lambda _, error: None if error is None else self.handler_failed(error, name))
 
     def cross(self, verb: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a verb in the reactor's thread, from another.
 
         :raises LocalError: if there is no reactor to cross over to.
         """
-        for reactor in (self._config.clock, getattr(self._transport, "reactor", None)):
+        for reactor in (self._config.clock, getattr(self.transport, "reactor", None)):
             call_from_thread = getattr(reactor, "callFromThread", None)
             if call_from_thread is not None:
                 return cross(call_from_thread, self.thread, verb, *args, **kwargs)

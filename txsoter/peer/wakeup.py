@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import ceil
+from weakref import WeakValueDictionary
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
@@ -42,7 +43,8 @@ class Ticker:
         self._origin = self._now()
         # the number of the last tick, counted from the origin
         self._over = 0
-        self._loop: LoopingCall | None = None
+        self._loop = LoopingCall(self._on_tick)
+        self._loop.clock = clock
         self._catching_up = False
         self._tick_of: dict[Wakeup, int] = {}
         self._waiting_at: dict[int, dict[Wakeup, None]] = {}
@@ -60,7 +62,7 @@ class Ticker:
             self._remove(wakeup, before)
         self._tick_of[wakeup] = tick
         self._waiting_at.setdefault(tick, {})[wakeup] = None
-        if self._loop is None:
+        if not self._loop.running:
             self._start()
 
     def forget(self, wakeup: Wakeup) -> None:
@@ -75,14 +77,14 @@ class Ticker:
         """Return the time, and notice overdue ticks: the reactor's clock was set back, and its timers with it."""
         now = self._now()
         overdue = self._origin + (self._over + 1) * self._tick + LATE
-        if now > overdue and self._loop is not None and not self._catching_up:
+        if now > overdue and self._loop.running and not self._catching_up:
             self._catching_up = True
             self._clock.callLater(0, self._catch_up)
         return now
 
     def _catch_up(self) -> None:
         self._catching_up = False
-        if self._loop is not None:
+        if self._loop.running:
             self._loop.stop()
             self._start()
             for wakeup in list(self._tick_of):
@@ -97,20 +99,13 @@ class Ticker:
             del self._waiting_at[tick]
 
     def _start(self) -> None:
-        _tickers[self._clock, self._tick] = self
         # ticks while nobody waited are over
         self._over = self._number()
-        loop = self._loop = LoopingCall(self._on_tick)
-        loop.clock = self._clock
-        loop.start(self._tick, now=False).addErrback(self._failed)
+        self._loop.start(self._tick, now=False).addErrback(self._failed)
 
     def _stop(self) -> None:
-        loop, self._loop = self._loop, None
-        if loop is not None and loop.running:
-            loop.stop()
-        # it must not keep a clock that nobody uses
-        if _tickers.get((self._clock, self._tick)) is self:
-            del _tickers[self._clock, self._tick]
+        if self._loop.running:
+            self._loop.stop()
 
     def _failed(self, failure: Failure) -> None:
         _log.failure("the timer of all connections stopped", failure)
@@ -144,13 +139,15 @@ def _wake(wakeup: Wakeup) -> None:
         drop_tracebacks(failure)
 
 
-_tickers: dict[tuple[IReactorTime, float], Ticker] = {}
+_tickers: WeakValueDictionary[tuple[IReactorTime, float], Ticker] = WeakValueDictionary()
 
 
 def ticker_of(clock: IReactorTime, tick: float) -> Ticker:
     """Return the ticker of all connections with the same clock and tick."""
     found = _tickers.get((clock, tick))
-    return Ticker(clock, tick) if found is None else found
+    if found is None:
+        found = _tickers[clock, tick] = Ticker(clock, tick)
+    return found
 
 
 class Wakeup:
