@@ -43,6 +43,11 @@ class PeerStats:
     :ivar wants_headers: True if the remote asked for ``headers`` instead of ``inv``.
     :ivar witness: True if the remote sends witnesses.
     :ivar known_inventory: the number of vectors that it is known to have.
+    :ivar queued_inventory: vectors that wait to be announced.
+    :ivar pending_requests: requests that wait for their answer.
+    :ivar is_reading: False while a listener, our full send queue or a rate limit keeps us from reading on.
+    :ivar buffered_bytes: bytes of messages that were received and whose turn has not come.
+    :ivar held_bytes: bytes of memory that count against ``memory_budget``.
     :ivar queue_length: messages that wait to be sent.
     :ivar queue_bytes: bytes that wait to be sent.
     :ivar trailing_bytes: bytes that stood behind messages in their payloads, and were ignored.
@@ -82,6 +87,11 @@ class PeerStats:
     wants_headers: bool
     witness: bool
     known_inventory: int
+    queued_inventory: int
+    pending_requests: int
+    is_reading: bool
+    buffered_bytes: int
+    held_bytes: int
     queue_length: int
     queue_bytes: int
     trailing_bytes: int
@@ -139,6 +149,11 @@ def snapshot(
         wants_headers=channel.wants_headers,
         witness=remote is not None and bool(remote.services & Services.WITNESS),
         known_inventory=channel.announcer.known_inventory,
+        queued_inventory=len(channel.announcer),
+        pending_requests=len(channel.requests),
+        is_reading=connection.wants_data,
+        buffered_bytes=channel.reader.buffered,
+        held_bytes=channel.memory(),
         queue_length=len(queue) + (0 if early is None else len(early)),
         queue_bytes=queue.waiting + (0 if early is None else early.size),
         trailing_bytes=counters.trailing_bytes,
