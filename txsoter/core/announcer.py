@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from txsoter.core.beat import next_beat
 from txsoter.core.inventory import TRICKLE_BATCH, KnownInventory, TrickleQueue
 from txsoter.errors import FieldError
 from txsoter.wire import Inv, InventoryVector
@@ -116,7 +117,7 @@ class Announcer:
             self.due = None
         elif self.due is not None:
             # a late one is not made up for
-            self.due += self._interval * max(1.0, (now - self.due) // self._interval)
+            self.due = next_beat(self.due, self._interval, now)
 
     def clear(self) -> None:
         """Forget what waits."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from txsoter.core.announcer import Announcer
 from txsoter.core.config import ConnectionConfig
 from txsoter.core.dispatch_table import DispatchTable
-from txsoter.core.events import Closed, Event, Notice, Received, RequestEnded, SendFailed, WriteFailed
+from txsoter.core.events import Closed, Event, Notice, Observed, Received, RequestEnded, SendFailed, WriteFailed
 from txsoter.core.handshake import Handshake
 from txsoter.core.keepalive import PingTracker
 from txsoter.core.rate_limit import RateLimit
@@ -33,6 +33,7 @@ from txsoter.errors import (
     UnsupportedMessage,
 )
 from txsoter.wire import Encoding, Message, Reject, write_message
+from txsoter.wire.framing import HEADER_SIZE
 
 __all__ = ["ROUNDING", "Channel", "RandomSource"]
 
@@ -189,6 +190,8 @@ class Channel:
         """Tell the callers of requests that are over."""
         for token, answer, error in ended:
             self.events.append(RequestEnded(token, answer, error))
+            # its deadline may have been the one that a timer is set for
+            self.rearm = True
 
     # -- ending --------------------------------------------------------------------------------
 
@@ -223,6 +226,7 @@ class Channel:
         self.rearm = True
         self.stop_reading()
         self.end_requests(self.requests.close(self.reason))
+        self._drop_early()
         frame = self._final_frame(final_reject)
         if frame is not None and final_reject is not None:
             self.queue.put(frame, final_reject, None)
@@ -245,6 +249,11 @@ class Channel:
             self.events.append(Notice(f"not sent: {error}"))
             return None
 
+    def _drop_early(self) -> None:
+        early, self.handshake.early = self.handshake.early, None
+        if early:
+            self.fail_sends([token for _, _, token in early.take()], self.closed_error())
+
     def drop_queue(self) -> None:
         """Send nothing more."""
         tokens = self.queue.drop()
@@ -254,17 +263,18 @@ class Channel:
     def stop_reading(self) -> None:
         """Handle no more messages."""
         self.reader.close()
-        self.events = [event for event in self.events if not isinstance(event, tuple)]
+        self.events = [self._unhandled(event) if isinstance(event, tuple) else event for event in self.events]
+
+    def _unhandled(self, message: Received) -> Event:
+        return Observed(HEADER_SIZE + len(message[2]), message[1], message[2], None)
 
     def finish(self) -> None:
         """Forget everything, and tell everybody: the connection is closed."""
         assert self.reason is not None
-        early, self.handshake.early = self.handshake.early, None
-        if early is not None:
-            self.fail_sends([token for _, _, token in early.take()], self.closed_error())
         self.stop_reading()
-        self.drop_queue()
         self.end_requests(self.requests.close(self.reason))
+        self._drop_early()
+        self.drop_queue()
         self.announcer.clear()
         self.handshake.forget_nonce()
         self.events.append(Closed(self.reason))

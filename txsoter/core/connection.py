@@ -64,13 +64,17 @@ class Connection:
     :param random: source of nonces and jitter.
     """
 
-    __slots__ = ("_after_writing", "_heard", "_watermark", "channel", "withholds")
+    __slots__ = ("_after_writing", "_answer", "_heard", "_offered", "_watermark", "channel", "withholds")
 
     def __init__(self, config: ConnectionConfig, inbound: bool, table: DispatchTable, random: RandomSource) -> None:
         self.channel = Channel(config, inbound, table, random)
         # bytes in the send queue from which reading has to stop, or a batch is due
         self._watermark = min(PIECE, config.soft_queue_limit + 1)
         self._heard = False
+        # a message that answers a request, and whose turn is next
+        self._answer: Received | MalformedMessage | None = None
+        # a message that other requests may wait for
+        self._offered: Message | None = None
         self.withholds = False
         # where a message that was written is counted, and what it starts, by its class
         self._after_writing: dict[type[Message], tuple[Traffic, AfterWriting | None]] = {}
@@ -106,11 +110,12 @@ class Connection:
         if not channel.inbound:
             say_version(channel)
 
-    def close(self, cause: CloseCause, detail: str = "", final_reject: Reject | None = None) -> None:
+    def close(self, cause: CloseCause, detail: str, now: float, final_reject: Reject | None = None) -> None:
         """Begin to close, unless that has begun. What the transport does not take at once is not sent.
 
         :param final_reject: is sent before, behind everything that waits already.
         """
+        self.channel.now = now
         self.channel.close(cause, detail, final_reject=final_reject)
 
     @property
@@ -159,10 +164,15 @@ class Connection:
         once or later. Messages behind it have to wait; they are read ahead only for an answer that a handler waits for.
         """
         channel = self.channel
-        if channel.events:
+        if channel.events or (self._offered is not None and self._offer(self._offered)):
             return self._emit()
         if channel.in_hand is not None:
             return self._read_ahead()
+        if self._answer is not None:
+            # those who asked have been told; they may have hung up, but it has come
+            item, self._answer = self._answer, None
+            if self._take_turn(item):
+                return self._emit()
         queue, reader = channel.queue, channel.reader
         while not channel.state.is_closing:
             if queue.waiting >= self._watermark or len(queue.entries) >= BATCH:
@@ -173,7 +183,7 @@ class Connection:
             elif channel.rate_limit is not None and not channel.may_read():
                 break
             if reader.ahead:
-                item = reader.pop_ahead()
+                item: Received | MalformedMessage = reader.pop_ahead()
             else:
                 found = reader.read()
                 if found is None:
@@ -181,12 +191,9 @@ class Connection:
                 item = found
                 if (channel.requests.waiting or channel.rate_limit is not None) and self._is_answer(item):
                     # those who asked are told before its turn
-                    reader.put_back(item)
+                    self._answer = item
                     return self._emit()
-            message = self._take_turn(item)
-            if message is not None:
-                channel.events.append(message)
-            if channel.events:
+            if self._take_turn(item):
                 return self._emit()
         self._end_turn()
         return None
@@ -202,25 +209,34 @@ class Connection:
         return event
 
     def _is_answer(self, item: Received | MalformedMessage) -> bool:
-        """Count a message that was read, and end the requests that it answers; tell whether it does."""
+        """Count a message that was read, and offer it to requests; tell whether one of them has ended."""
         channel = self.channel
         if not isinstance(item, tuple):
             return False
         if channel.rate_limit is not None:
             channel.rate_limit.spend(HEADER_SIZE + len(item[2]), channel.now)
-        if not channel.requests.waiting or channel.handshake.early is not None:
-            return False
-        ended = channel.requests.received(item[1])
-        channel.end_requests(ended)
-        return bool(ended)
+        # no request is sent before the handshake lets it go
+        return bool(channel.requests.waiting) and channel.handshake.early is None and self._offer(item[1])
 
-    def _take_turn(self, item: Received | MalformedMessage) -> Received | None:
-        """Do our own part for a message; return it if the application has handlers for it."""
+    def _offer(self, message: Message) -> bool:
+        """Offer a message to requests; tell whether one has ended."""
+        self._offered = None
+        ended = self.channel.requests.received(message)
+        if ended is None:
+            return False
+        if ended[1] is None:
+            # it was refused, or its own matching() failed: others may wait for this message
+            self._offered = message
+        self.channel.end_requests((ended,))
+        return True
+
+    def _take_turn(self, item: Received | MalformedMessage) -> bool:
+        """Do our own part for a message, and emit it if the application has handlers; tell whether there are events."""
         channel, counters = self.channel, self.channel.counters
         if not isinstance(item, tuple):
             if malformed_received(channel, item) and item.in_header:
                 channel.reader.skip()
-            return None
+            return bool(channel.events)
         command, message, payload, used, check = item
         shared, size = command.shared, len(payload)
         self._heard = True
@@ -234,17 +250,18 @@ class Connection:
             channel.stall.received(shared.command)
         if channel.state is _NEGOTIATING and shared.message_class is not Version:
             first_is_no_version(channel, message)
-        elif (
-            shared.built_in is None or shared.built_in(channel, message, check) is not False
-        ) and not channel.state.is_closing:
-            if shared.handlers:
-                return item
-            if shared.after_handlers is not None:
-                shared.after_handlers(channel, ())
-            return None
+        elif not channel.state.is_closing:
+            accepted = shared.built_in is None or shared.built_in(channel, message, check) is not False
+            if accepted and not channel.state.is_closing:
+                if shared.handlers:
+                    channel.events.append(item)
+                    return True
+                if shared.after_handlers is not None:
+                    shared.after_handlers(channel, ())
+                return bool(channel.events)
         if channel.table.observes_reads:
             channel.events.append(Observed(HEADER_SIZE + size, message, payload, None))
-        return None
+        return bool(channel.events)
 
     def _read_ahead(self) -> Event | None:
         """Look for what the handler in hand may wait for."""

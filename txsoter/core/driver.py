@@ -94,6 +94,7 @@ class Driver:
         "_busy",
         "_flushing",
         "_hung_up",
+        "_is_over_budget",
         "_peer",
         "_reading",
         "_received",
@@ -110,6 +111,7 @@ class Driver:
         self._flushing = False
         self._reading = True
         self._hung_up = False
+        self._is_over_budget = False
         # bytes of memory that the budget was told of last, and those that have been received since
         self._accounted = 0
         self._received = 0
@@ -150,7 +152,7 @@ class Driver:
 
     def close(self, cause: CloseCause, detail: str = "") -> None:
         """Begin to close; what the transport takes at once is still sent."""
-        self.connection.close(cause, detail)
+        self.connection.close(cause, detail, self._adapter.now())
         if self._busy:
             # in the middle of a turn: a handler's disconnect() is not to wait for the other handlers
             self._settle_closing()
@@ -169,14 +171,19 @@ class Driver:
         finally:
             self._busy = False
         channel = self.connection.channel
-        if self._again or channel.events:
+        if self._again or channel.events or channel.queue.waiting > channel.config.soft_queue_limit:
             self.run()
-        elif channel.rearm or channel.queue.waiting or channel.state.is_closing:
+        elif channel.rearm or channel.queue.waiting or channel.handshake.early or channel.state.is_closing:
             self._settle()
 
     def over_budget(self, held: int, total: int) -> None:
         """Close, as the connection that holds the most of a memory budget."""
+        # whatever a closing connection still holds, it cannot be closed again for it
         self._accounted = 0
+        self._is_over_budget = True
+        if self.connection.state.is_closing:
+            self.connection.channel.drop_queue()
+            self._adapter.abort()
         self.close(CloseCause.OVER_BUDGET, f"{held} bytes of {total}")
 
     # -- the loop ------------------------------------------------------------------------------
@@ -263,6 +270,8 @@ class Driver:
     def _account(self) -> None:
         """Tell the memory budget what is held, if that has changed by more than a little."""
         self._received = 0
+        if self._is_over_budget:
+            return
         held = self.connection.channel.memory()
         change = held - self._accounted
         if change >= GRAIN or -change >= GRAIN or (change and not held):

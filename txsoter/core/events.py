@@ -134,13 +134,15 @@ class Notice:
     """A line for the log.
 
     :ivar error: a failure of the application's code that belongs to it, or None.
+    :ivar level: "info", "warn" or "error".
     """
 
-    __slots__ = ("error", "text")
+    __slots__ = ("error", "level", "text")
 
-    def __init__(self, text: str, error: BaseException | None = None) -> None:
+    def __init__(self, text: str, error: BaseException | None = None, level: str = "warn") -> None:
         self.text = text
         self.error = error
+        self.level = level if error is None else "error"
 
 
 class Closed:

@@ -99,12 +99,6 @@ class Reader:
         else:
             self.blocked = True
 
-    def put_back(self, item: Received | MalformedMessage) -> None:
-        """Let a message that was read have the next turn."""
-        self.push_ahead(item)
-        assert self.ahead is not None
-        self.ahead.rotate(1)
-
     def pop_ahead(self) -> Received | MalformedMessage:
         """Return the first message that was read ahead: its turn has come."""
         assert self.ahead

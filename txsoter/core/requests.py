@@ -135,39 +135,37 @@ class Requests:
         if request.due is not None and (self.due is None or request.due < self.due):
             self.due = request.due
 
-    def received(self, message: Message) -> list[Ended]:
-        """Return the requests that ``message`` ends: answered by it, or failed by ``matching``, refused, not found."""
+    def received(self, message: Message) -> Ended | None:
+        """Return the first request that ``message`` ends: answered, refused, not found, or failed by ``matching``.
+
+        In the last case others may still be waiting for this very message: call again, once its caller has been told.
+        """
         waiting = self.waiting
         if not waiting:
-            return []
-        ended: list[Ended] = []
+            return None
         ids = _ids(message)
         kinds = [kind for kind in type(message).__mro__ if kind in waiting]
         for request in [each for kind in kinds for each in waiting[kind]]:
-            if not self._waits(request):
-                # matching() of the one before it has made somebody give it up
-                continue
             try:
-                answered = request.answered_by(message, ids)
+                # matching() of the one before it may have made somebody give it up
+                answered = self._waits(request) and request.answered_by(message, ids)
             except Exception as error:
                 # matching() is the caller's: its failure is the answer to the one who asked
-                self._end(request, ended, None, error)
+                if self._waits(request):
+                    return self._end(request, None, error)
                 continue
             if answered and self._waits(request):
-                self._end(request, ended, message, None)
-                return ended
-        if isinstance(message, (NotFound, Reject)):
-            self._refused(message, ended)
-        return ended
+                return self._end(request, message, None)
+        return self._refused(message) if isinstance(message, (NotFound, Reject)) else None
 
-    def _refused(self, message: NotFound | Reject, ended: list[Ended]) -> None:
+    def _refused(self, message: NotFound | Reject) -> Ended | None:
         """End the first request, in order of asking, that ``message`` is about."""
         lacking = {each[1]: each for each in message.vectors} if isinstance(message, NotFound) else {}
         for request in self._all():
             refusal = request.rejected_by(message) if isinstance(message, Reject) else request.lacks(lacking)
             if refusal is not None:
-                self._end(request, ended, None, refusal)
-                return
+                return self._end(request, None, refusal)
+        return None
 
     def expired(self, now: float) -> list[Ended]:
         """Return the requests that have timed out at ``now``."""
@@ -178,7 +176,7 @@ class Requests:
                 continue
             if request.due <= now:
                 assert request.timeout is not None
-                self._end(request, ended, None, RequestTimedOut(request.question.command, request.timeout))
+                ended.append(self._end(request, None, RequestTimedOut(request.question.command, request.timeout)))
             elif due is None or request.due < due:
                 due = request.due
         self.due = due
@@ -193,18 +191,12 @@ class Requests:
 
     def fail(self, request: Request, error: Exception) -> list[Ended]:
         """Return ``request`` as failed, if it still waits."""
-        ended: list[Ended] = []
-        if self._waits(request):
-            self._end(request, ended, None, error)
-        return ended
+        return [self._end(request, None, error)] if self._waits(request) else []
 
     def close(self, reason: CloseReason) -> list[Ended]:
         """Return all requests as failed: the connection is ending."""
-        ended: list[Ended] = []
-        for request in self._all():
-            self._end(request, ended, None, RequestClosed(request.question.command, reason))
         self.due = None
-        return ended
+        return [self._end(request, None, RequestClosed(request.question.command, reason)) for request in self._all()]
 
     def _all(self) -> list[Request]:
         return [each for waiting in (self.waiting or {}).values() for each in waiting]
@@ -212,9 +204,9 @@ class Requests:
     def _waits(self, request: Request) -> bool:
         return self.waiting is not None and request in self.waiting.get(request.expected, ())
 
-    def _end(self, request: Request, ended: list[Ended], answer: Message | None, error: Exception | None) -> None:
+    def _end(self, request: Request, answer: Message | None, error: Exception | None) -> Ended:
         self._remove(request)
-        ended.append((request.token, answer, error))
+        return request.token, answer, error
 
     def _remove(self, request: Request) -> None:
         assert self.waiting is not None
@@ -222,3 +214,5 @@ class Requests:
         del waiting[request]
         if not waiting:
             del self.waiting[request.expected]
+            if not self.waiting:
+                self.due = None

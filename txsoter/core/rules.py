@@ -62,7 +62,7 @@ def say_version(channel: Channel) -> bool:
     try:
         frame = channel.encode(version, Encoding.BASE)
     except LocalError as error:
-        channel.events.append(Notice(str(error)))
+        channel.events.append(Notice(str(error), level="error"))
         channel.close(CloseCause.LOCAL_FAILURE, str(error))
         return False
     channel.handshake.nonce = nonce
@@ -224,7 +224,7 @@ def _refuse_malformed(channel: Channel, cause: CloseCause, reason: str, command:
     name = None if command is None else sanitize(command, 12)
     text = sanitize(f"{name}: {reason}" if name else reason)
     if _forgives_malformed(channel):
-        channel.events.append(Notice(f"malformed message: {text}, skipped"))
+        channel.events.append(Notice(f"malformed message: {text}, skipped", level="info"))
         return True
     final_reject = Reject(b"malformed", RejectCode.MALFORMED, text.encode())
     channel.close(cause, sanitize(reason), command=name, final_reject=final_reject)

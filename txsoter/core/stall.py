@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from txsoter.core.beat import next_beat
 from txsoter.wire import FilterClear, FilterLoad, GetBlocks, GetData, GetHeaders, InventoryType, Message
 
 __all__ = ["HEADERS_FACTOR", "StallDetector"]
@@ -70,7 +71,7 @@ class StallDetector:
         assert self.due is not None and self._interval is not None
         command = self.expired(remote_now)
         # a late check is not made up for
-        self.due = max(self.due, now) + self._interval if self._deadlines else None
+        self.due = next_beat(self.due, self._interval, now) if self._deadlines else None
         return command
 
     @staticmethod

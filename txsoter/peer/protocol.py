@@ -312,16 +312,18 @@ class SoterPeerProtocol(Protocol):
 
     def __ask(self, question: GetBlocks | GetHeaders) -> Deferred[None]:
         session = self.__session
+        # an error surfaces here, in whatever thread, and is no question asked
+        encoded = self.__encoded(question)
         if get_ident() != session.thread:
-            # an encoding error surfaces here
-            self.__encoded(question)
             crossed: Deferred[None] = session.cross(self.__ask, question)
             return crossed
         # a repeated getblocks without a stop asks for more, and is not dropped
         asked = self.__asked.get(type(question))
         if asked is None:
             asked = self.__asked[type(question)] = LastAsked(zero_repeats=isinstance(question, GetHeaders))
-        return succeed(None) if asked.repeats(question.height, question.stop) else self.__send(question, Encoding.BASE)
+        if asked.repeats(question.height, question.stop):
+            return succeed(None)
+        return self.__send(question, Encoding.BASE, encoded)
 
     def push_reject(
         self, command: str | bytes, code: int, reason: str | bytes, hash: Hash | None = None

@@ -12,7 +12,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IConsumer, IPushProducer, IReactorTime
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -273,7 +273,7 @@ class Session:
 
     def _notice(self, event: Notice) -> None:
         if event.error is None:
-            _log.warn("{peer}: {text}", peer=self.text(), text=event.text)
+            _log.emit(LogLevel.lookupByName(event.level), "{peer}: {text}", peer=self.text(), text=event.text)
             return
         failure = Failure(event.error)
         _log.failure("{peer}: {text}", failure, peer=self.text(), text=event.text)

@@ -109,6 +109,18 @@ class MemoryTransport:
         self._producer = None
         self._producer_paused = False
 
+    def pause_producer(self) -> None:
+        """Ask our side to write nothing for now, as a full buffer does."""
+        assert self._producer is not None
+        self._producer_paused = True
+        self._producer.pauseProducing()
+
+    def resume_producer(self) -> None:
+        """Tell our side to write on."""
+        assert self._producer is not None
+        self._producer_paused = False
+        self._producer.resumeProducing()
+
     def pauseProducing(self) -> None:
         """Our side wants to read nothing for now."""
         self.reading = False

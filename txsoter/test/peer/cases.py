@@ -198,9 +198,9 @@ class WholePeerTestCase(TrialCase):
         link.pump()
         for peer in peers:
             self.assertIs(peer.state, State.CLOSED)
-            self.assertEqual((peer._ready_waiters, peer._closed_waiters), ([], []))
-            self.assertEqual((len(peer._requests), len(peer._trickle), len(peer._early_blocks)), (0, 0, 0))
-            self.assertEqual((peer.stats().queue_length, peer.stats().queue_bytes), (0, 0))
+            stats = peer.stats()
+            self.assertEqual((stats.pending_requests, stats.queued_inventory), (0, 0))
+            self.assertEqual((stats.queue_length, stats.queue_bytes, stats.held_bytes), (0, 0, 0))
         self.assertEqual(clock.getDelayedCalls(), [])
 
     def log_lines(self, level: Any) -> list[str]:

@@ -8,7 +8,8 @@ from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, 
 from twisted.internet.interfaces import IAddress
 from zope.interface import implementer
 
-from txsoter.peer.addressing import LOOPBACK_NAMES, address_text, host_and_port, ip_of, receiver_address
+from txsoter.core.net_address import receiver_address
+from txsoter.peer.addressing import address_text, host_and_port, ip_of
 from txsoter.test.peer.support import TrialCase
 from txsoter.wire import NetAddress
 
@@ -57,10 +58,6 @@ class TextTests(TrialCase):
         self.assertEqual(host_and_port(OnionAddress(b"a.onion", 7)), ("a.onion", 7))
         self.assertEqual([host_and_port(each) for each in (PATH, None)], [(None, 0), (None, 0)])
 
-    def test_who_is_forgiven_on_regtest(self) -> None:
-        """Exactly 127.0.0.1 or localhost."""
-        self.assertEqual(sorted(LOOPBACK_NAMES), ["127.0.0.1", "localhost"])
-
 
 class IPTests(TrialCase):
     def test_the_ip_has_no_zone_and_names_have_none(self) -> None:
@@ -72,12 +69,12 @@ class ReceiverTests(TrialCase):
     """``addr_you``: "the remote's address with services NETWORK"."""
 
     def test_the_remotes_ip_and_port(self) -> None:
-        self.assertEqual(receiver_address(V4, False), NetAddress(1, "192.0.2.1", 18555))
-        self.assertEqual(receiver_address(V6, False), NetAddress(1, "2001:db8::1", 18555))
-        self.assertEqual(receiver_address(ZONED, False), NetAddress(1, "fe80::1", 18555))
+        self.assertEqual(receiver_address(*host_and_port(V4), False), NetAddress(1, "192.0.2.1", 18555))
+        self.assertEqual(receiver_address(*host_and_port(V6), False), NetAddress(1, "2001:db8::1", 18555))
+        self.assertEqual(receiver_address(*host_and_port(ZONED), False), NetAddress(1, "fe80::1", 18555))
 
     def test_nothing_is_named_when_it_is_hidden_or_no_ip(self) -> None:
         """0.0.0.0:0, port too, for the proxy's address and for an onion name."""
         nobody = NetAddress(1, "0.0.0.0", 0)
-        self.assertEqual([receiver_address(each, True) for each in (V4, V6, ONION)], [nobody] * 3)
-        self.assertEqual([receiver_address(each, False) for each in (ONION, PATH, None)], [nobody] * 3)
+        self.assertEqual([receiver_address(*host_and_port(each), True) for each in (V4, V6, ONION)], [nobody] * 3)
+        self.assertEqual([receiver_address(*host_and_port(each), False) for each in (ONION, PATH, None)], [nobody] * 3)

@@ -36,7 +36,7 @@ class NegotiationTimeoutTests(PeerTestCase):
             pair = self.scripted(handshake=False, inbound=inbound)
             pair.advance(20)
             pair.say(remote_version())
-            self.assert_times_out(pair, "version known")
+            self.assert_times_out(pair, "negotiated")
 
     def test_other_messages_do_not_put_it_off(self) -> None:
         pair = self.scripted(handshake=False)
@@ -44,7 +44,7 @@ class NegotiationTimeoutTests(PeerTestCase):
         for _ in range(29):
             pair.advance(1)
             pair.say(Ping())
-        self.assert_times_out(pair, "version known")
+        self.assert_times_out(pair, "negotiated")
 
     def test_a_handler_that_takes_its_time_is_not_the_remotes_fault(self) -> None:
         gate: Deferred[None] = Deferred()
@@ -54,12 +54,12 @@ class NegotiationTimeoutTests(PeerTestCase):
         pair.advance(100)
         self.assertIs(pair.peer.state, State.VERSION_KNOWN)
         gate.callback(None)
-        self.assert_times_out(pair, "version known", 130.0)
+        self.assert_times_out(pair, "negotiated", 130.0)
 
     def test_a_handler_that_begins_just_before_the_end(self) -> None:
         gate: Deferred[None] = Deferred()
         pair = self.scripted(handshake=False, on_version=lambda peer, version: gate)
-        pair.clock.advance(30 - 2**-21)
+        pair.clock.advance(30 - 2**-10)
         pair.say(remote_version())
         pair.advance(100)
         self.assertIs(pair.peer.state, State.VERSION_KNOWN)

@@ -11,7 +11,7 @@ from twisted.logger import LogLevel
 
 from txsoter import CloseCause, Listeners, SoterPeerProtocol
 from txsoter.core.state import State
-from txsoter.test.peer.cases import WholePeerTestCase, as_block, config, framed, returning
+from txsoter.test.peer.cases import WholePeerTestCase, as_block, config, framed, hash_of, returning
 from txsoter.testing import ScriptedPair, remote_version
 from txsoter.wire import (
     Encoding,
@@ -24,6 +24,9 @@ from txsoter.wire import (
     Reject,
     RejectCode,
     Services,
+    Tx,
+    TxIn,
+    TxOut,
     VerAck,
     Version,
 )
@@ -161,7 +164,7 @@ class OrderTests(WholePeerTestCase):
             heard = pair.hear()
             self.assertEqual(heard[-3:], [VerAck(), answer, Pong(3)])
             self.assertEqual([type(each) for each in heard[:-3]], [Version] if inbound else [])
-            self.assertIs(pair.peer.state, State.VERSION_KNOWN)
+            self.assertIs(pair.peer.state, State.NEGOTIATED)
             pair.say(VerAck())
             self.assert_ready(pair)
 
@@ -188,18 +191,18 @@ class OrderTests(WholePeerTestCase):
             pair = self.fresh(inbound=inbound)
             pair.say(remote_version(), Ping(1))
             pair.advance(29.5, 0.5)
-            self.assertIs(pair.peer.state, State.VERSION_KNOWN)
+            self.assertIs(pair.peer.state, State.NEGOTIATED)
             pair.advance(0.5)
             self.assert_closed(pair, CloseCause.NEGOTIATION_TIMEOUT)
 
-    def test_when_it_is_over_one_timer_runs_for_the_next_ping(self) -> None:
-        """It is the ticker's, and looks for an idle remote too."""
-        pair = self.scripted()
-        # it was set for the handshake's end, and looks for what is next when that time comes
-        pair.clock.advance(30)
-        times = [each.getTime() for each in pair.clock.getDelayedCalls()]
-        self.assertEqual(len(times), 1)
-        self.assertTrue(108 <= times[0] <= 120, times)
+    def test_when_it_is_over_one_timer_runs_which_all_connections_of_a_clock_share(self) -> None:
+        clock = Clock()
+        pairs = [self.scripted(clock=clock) for _ in range(3)]
+        self.assertEqual(len(clock.getDelayedCalls()), 1)
+        for pair in pairs:
+            pair.peer.disconnect()
+            pair.pump()
+        self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_its_beginning_and_its_end_are_one_log_line_each_the_remotes_words_sanitised(self) -> None:
         lines = self.log_lines(LogLevel.info)
@@ -252,5 +255,9 @@ class OrderTests(WholePeerTestCase):
         for services, encoding in ((0, Encoding.BASE), (Services.WITNESS, Encoding.WITNESS)):
             pair = self.fresh()
             pair.handshake(remote_version(services=services))
-            self.assertIs(pair.peer._inbox.encoding, encoding)
             self.assertIs(pair.peer.stats().witness, encoding is Encoding.WITNESS)
+            pair.remote.encoding = encoding
+            answer = pair.peer.request(GetAddr(), Tx)
+            pair.say(Tx(1, [TxIn(hash_of(1), 0, witness=(b"signed",))], [TxOut(1, b"")]))
+            signed = self.successResultOf(answer).inputs[0].witness
+            self.assertEqual(tuple(signed), (b"signed",) if encoding is Encoding.WITNESS else ())

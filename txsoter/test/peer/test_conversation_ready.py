@@ -122,7 +122,7 @@ class InventoryTests(WholePeerTestCase):
         pair.peer.queue_inventory(as_block(2))
         pair.advance(20)
         self.assertEqual(remote.commands, ["version", "verack"])
-        self.assertEqual((clock.getDelayedCalls(), len(peer._trickle), len(peer._early_blocks)), ([], 0, 0))
+        self.assertEqual((clock.getDelayedCalls(), peer.stats().queued_inventory), ([], 0))
 
     def test_what_waits_for_a_remote_that_never_gets_ready_is_forgotten_with_it(self) -> None:
         pair = self.fresh()
@@ -130,7 +130,7 @@ class InventoryTests(WholePeerTestCase):
         pair.peer.queue_inventory(as_block(1))
         pair.say(VerAck())
         self.assert_closed(pair, CloseCause.VERSION_EXPECTED, "verack")
-        self.assertEqual((len(pair.peer._trickle), len(pair.peer._early_blocks)), (0, 0))
+        self.assertEqual(pair.peer.stats().queued_inventory, 0)
 
     def test_the_waiting_list_is_bounded_and_the_oldest_go(self) -> None:
         pair = self.fresh(config(max_trickle_queue=3))
@@ -303,13 +303,10 @@ class KeepAliveTests(WholePeerTestCase):
 
     def test_an_answer_that_does_not_come_closes_and_names_the_command(self) -> None:
         pair = self.scripted()
-        timers = len(pair.clock.getDelayedCalls())
         pair.peer.send(GetBlocks(height=1))
         pair.advance(29)
-        self.assertEqual(len(pair.clock.getDelayedCalls()), timers + 1)
         pair.say(Inv())
         pair.advance(60)
-        self.assertEqual(len(pair.clock.getDelayedCalls()), timers)
         self.assertIs(pair.peer.state, State.READY)
         pair.peer.send(GetBlocks(height=2))
         pair.advance(29)

@@ -33,7 +33,7 @@ class LifecycleTestCase(PeerTestCase):
             yield State.VERSION_KNOWN, pair
             pair = self.scripted(handshake=False, inbound=inbound, **fields)
             pair.say(remote_version())
-            yield State.VERSION_KNOWN, pair
+            yield State.NEGOTIATED, pair
             yield State.READY, self.scripted(inbound=inbound, **fields)
             pair = self.scripted(inbound=inbound, **fields)
             pair.peer.disconnect()

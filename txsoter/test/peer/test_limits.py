@@ -12,10 +12,12 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 
 from txsoter import CloseCause, Listeners, PeerConfig, SoterServerFactory
+from txsoter.core.memory_budget import MemoryBudget
+from txsoter.core.rate_limit import RateLimit
+from txsoter.core.reader import MESSAGE_OVERHEAD
 from txsoter.core.state import State
+from txsoter.peer.admission import Admission, address_group
 from txsoter.peer.factory import Refused
-from txsoter.peer.inbox import HELD_MESSAGE
-from txsoter.peer.limits import Admission, MemoryBudget, RateLimit, address_group
 from txsoter.test.peer.cases import WholePeerTestCase, config
 from txsoter.test.peer.support import TrialCase
 from txsoter.testing import SERVER, MemoryLink, ScriptedPeer, remote_version
@@ -232,7 +234,7 @@ class RateTests(WholePeerTestCase):
 
     def test_the_time_that_a_remote_has_to_wait_is_not_held_against_it(self) -> None:
         pair = self.scripted(config(max_messages_per_second=0.01, ping_interval=None))
-        self.assertIs(pair.peer.state, State.VERSION_KNOWN)
+        self.assertIs(pair.peer.state, State.NEGOTIATED)
         pair.remote.say(FeeFilter(1), FeeFilter(2))
         pair.advance(310, 10)
         self.assertIs(pair.peer.state, State.READY)
@@ -268,7 +270,7 @@ class BudgetTests(WholePeerTestCase):
         return shared, pairs
 
     def held(self, pair: Any) -> int:
-        return int(pair.peer._inbox.held + pair.peer.stats().queue_bytes)
+        return int(pair.peer.stats().held_bytes)
 
     def budget_of(self, pair: Any) -> MemoryBudget:
         budget: MemoryBudget = pair.peer.config.memory
@@ -291,7 +293,7 @@ class BudgetTests(WholePeerTestCase):
         sent = [pair.peer.send(Unknown("x", bytes(100 * KIB))) for _ in range(10)]
         self.assertGreater(self.budget_of(pair).total, 800 * KIB)
         stats = pair.peer.stats()
-        self.assertEqual(self.budget_of(pair).total, stats.queue_bytes + HELD_MESSAGE * stats.queue_length)
+        self.assertEqual(self.budget_of(pair).total, stats.queue_bytes + MESSAGE_OVERHEAD * stats.queue_length)
         sent += [pair.peer.send(Unknown("x", bytes(100 * KIB))) for _ in range(3)]
         self.assertIs(pair.peer.state, State.CLOSING)
         self.assertEqual(self.budget_of(pair).total, 0)

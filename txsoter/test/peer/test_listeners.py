@@ -70,7 +70,8 @@ def every_listener(events: list[Event]) -> Listeners:
     def named(name: str) -> Callable[..., None]:
         return lambda peer, *arguments: events.append((name, *arguments))
 
-    return Listeners(**{each.name: named(each.name) for each in attrs.fields(Listeners)})
+    names = [each.name for each in attrs.fields(Listeners) if each.name != "on_message"]
+    return Listeners(**{name: named(name) for name in names})
 
 
 class MessageListenerTests(WholePeerTestCase):
@@ -79,9 +80,10 @@ class MessageListenerTests(WholePeerTestCase):
     def test_there_is_one_for_each_command_and_a_few_more(self) -> None:
         names = {each.name for each in attrs.fields(Listeners)}
         self.assertEqual(len(messages()), 31)
-        others = {"on_unknown", "on_read", "on_write", "on_ready", "on_closed"}
+        others = {"on_unknown", "on_message", "on_read", "on_write", "on_ready", "on_round_trip", "on_closed"}
         self.assertEqual(names, {f"on_{command}" for command in messages()} | others)
-        self.assertEqual(set(attrs.asdict(Listeners()).values()), {None})
+        none = {each.name: None for each in attrs.fields(Listeners)} | {"on_message": {}}
+        self.assertEqual(attrs.asdict(Listeners()), none)
 
     def test_each_is_called_with_the_peer_and_the_message_in_the_order_of_arrival(self) -> None:
         """Also cfcheckpt's, which the reference declares and never calls. `on_block` also gets the payload."""
@@ -123,7 +125,7 @@ class MessageListenerTests(WholePeerTestCase):
         del events[:]
         pair.client.send(Ping(1))
         pair.pump()
-        self.assertEqual([event[0] for event in events], ["on_write", "on_read", "on_pong"])
+        self.assertEqual([event[0] for event in events], ["on_write", "on_round_trip", "on_read", "on_pong"])
 
     def test_without_overriding_a_subclass_is_told_nothing(self) -> None:
         pair = connected_pair(protocol=SoterPeerProtocol)

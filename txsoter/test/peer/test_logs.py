@@ -10,9 +10,10 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from zope.interface import implementer
 
 from txsoter import wire
+from txsoter.core import log_text
+from txsoter.core.log_text import MessageLog, command_name, hex_dump, summary
+from txsoter.core.sanitize import MAX_REASON, sanitize
 from txsoter.errors import CloseCause
-from txsoter.peer import connection
-from txsoter.peer.logs import MAX_REASON, MessageLog, command_name, hex_dump, sanitize, summary
 from txsoter.test.peer.support import PeerTestCase, TrialCase
 from txsoter.testing import ScriptedPair, remote_version
 from txsoter.wire import (
@@ -239,7 +240,7 @@ class MessageLogTests(PeerTestCase):
             raise AssertionError(f"{name} was called")
 
         patch: Callable[..., object] = self.patch  # type: ignore[attr-defined]
-        patch(connection, name, called)
+        patch(log_text, name, called)
 
     def test_what_a_remote_says_is_fit_for_a_line(self) -> None:
         """Its user agent, its rejects, its commands, wherever they are logged."""

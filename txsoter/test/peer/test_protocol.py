@@ -100,12 +100,12 @@ class SendTests(WholePeerTestCase):
     def test_past_the_hard_limit_it_fails_with_send_queue_full(self) -> None:
         pair = self.scripted(config(soft_queue_limit=100, hard_queue_limit=1000))
         pair.transport.takes = False
-        pair.peer._outbox.pauseProducing()
+        pair.transport.pause_producer()
         taken = pair.peer.send(Unknown("a", bytes(976)))
         error = self.error_of(pair.peer.send(GetAddr()), SendQueueFull)
         self.assertEqual((error.queued, error.size, error.limit), (1000, 24, 1000))
         self.assertNoResult(taken)
-        pair.peer._outbox.resumeProducing()
+        pair.transport.resume_producer()
         self.successResultOf(taken)
 
     def test_so_it_does_before_the_handshake_is_over(self) -> None:
@@ -124,7 +124,7 @@ class SendTests(WholePeerTestCase):
         pair.pump()
         self.assertEqual(self.error_of(held, HandshakeFailed).reason.detail, "enough")
         pair = self.scripted()
-        pair.peer._outbox.pauseProducing()
+        pair.transport.pause_producer()
         queued = pair.peer.send(GetAddr())
         pair.peer.disconnect("enough")
         self.assertEqual(self.error_of(queued, ConnectionClosed).reason.detail, "enough")
@@ -209,16 +209,6 @@ class VersionTests(WholePeerTestCase):
         self.failureResultOf(early, UnsupportedMessage)
         self.successResultOf(behind)
         self.assertEqual(pair.hear()[1:], [VerAck(), Ping(1), Addr(addresses(1))])
-
-    def test_and_are_only_logged_when_nobody_waits_for_them(self) -> None:
-        pair = self.fresh()
-        pair.peer._send(SendHeaders(), Encoding.BASE, None)
-        pair.remote.pver = 70011
-        warned = self.log_lines(LogLevel.warn)
-        pair.handshake(remote_version(protocol_version=70011))
-        self.assertEqual(pair.hear()[1:], [VerAck()])
-        self.assertEqual(len(warned), 1)
-        self.assertIn("sendheaders does not exist at protocol version 70011", warned[0])
 
     def test_our_own_maximum_counts_too(self) -> None:
         pair = self.fresh(config(protocol_version=60001))

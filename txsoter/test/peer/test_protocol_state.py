@@ -129,6 +129,11 @@ class StatsTests(WholePeerTestCase):
             wants_headers=False,
             witness=False,
             known_inventory=0,
+            queued_inventory=0,
+            pending_requests=0,
+            is_reading=True,
+            buffered_bytes=0,
+            held_bytes=0,
             queue_length=0,
             queue_bytes=0,
             trailing_bytes=0,
@@ -136,6 +141,8 @@ class StatsTests(WholePeerTestCase):
             unknown_commands=0,
             bloom_refused=0,
             handler_errors=0,
+            handling=None,
+            handling_seconds=None,
         )
         self.assertEqual(stats, expected)
         self.assertNotEqual(other.stats().id, stats.id)
@@ -163,11 +170,11 @@ class StatsTests(WholePeerTestCase):
         pair.peer.update_height(40)
         pair.peer.update_height(39)
         pair.peer.update_announced_block(hash_of(7))
-        pair.peer._outbox.pauseProducing()
+        pair.transport.pause_producer()
         pair.peer.send(Ping(2))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         stats = pair.peer.stats()
-        pair.peer._outbox.resumeProducing()
+        pair.transport.resume_producer()
         verack = Traffic(1, 24)
         self.assertEqual(
             stats.sent,

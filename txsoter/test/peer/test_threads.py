@@ -40,7 +40,6 @@ from txsoter.wire import (
     Pong,
     Reject,
     SendHeaders,
-    Version,
 )
 
 R = TypeVar("R")
@@ -216,17 +215,18 @@ class CrossingTests(WholePeerTestCase):
 
         answer = elsewhere(there)
         clock.turn()
-        self.assertEqual(len(pair.peer._requests), 1)
+        self.assertEqual(pair.peer.stats().pending_requests, 1)
         elsewhere(answer.cancel)
-        self.assertEqual((len(pair.peer._requests), threads), (1, []))
+        self.assertEqual((pair.peer.stats().pending_requests, threads), (1, []))
         clock.turn()
-        self.assertEqual((len(pair.peer._requests), threads), (0, [get_ident()]))
+        self.assertEqual((pair.peer.stats().pending_requests, threads), (0, [get_ident()]))
         self.failureResultOf(answer, CancelledError)
         never = elsewhere(pair.peer.request, Ping(2), Pong)
         never.cancel()
         clock.turn()
         self.failureResultOf(never, CancelledError)
-        self.assertEqual(([each for each in pair.hear() if each != Ping(1)], len(pair.peer._requests)), ([], 0))
+        self.assertEqual([each for each in pair.hear() if each != Ping(1)], [])
+        self.assertEqual(pair.peer.stats().pending_requests, 0)
 
     def test_what_was_encoded_there_before_the_version_was_negotiated_is_encoded_again(self) -> None:
         pair, clock = self.crossing_pair(handshake=False)
@@ -346,4 +346,4 @@ async def test_requests_and_their_failures_from_a_thread() -> None:
             assert error.reason.cause is CloseCause.REMOTE_CLOSED
         else:
             raise AssertionError("answered")
-        assert isinstance(client._remote, Version)
+        assert client.stats().user_agent

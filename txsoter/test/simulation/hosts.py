@@ -8,7 +8,6 @@ from itertools import count
 from random import Random
 from typing import Any
 
-import attrs
 from twisted.internet.defer import Deferred
 
 from txsoter import CloseReason, Listeners, PeerConfig, SoterPeerProtocol
@@ -40,6 +39,7 @@ from txsoter.wire import (
     Unknown,
     VerAck,
     Version,
+    messages,
 )
 
 __all__ = ["BIGGEST", "Deliberate", "Host", "Mail"]
@@ -167,9 +167,8 @@ class Host:
 
     def _listeners(self) -> Listeners:
         hooks: dict[str, Any] = {"on_ready": self._ready, "on_closed": self._closed}
-        for each in attrs.fields(Listeners):
-            if each.name not in ("on_read", "on_write", "on_ready", "on_closed"):
-                hooks[each.name] = self._hear
+        for command in (*messages(), "unknown"):
+            hooks[f"on_{command}"] = self._hear
         if self._tells_reads:
             hooks["on_read"] = self._read
         if self._tells_writes:
@@ -197,6 +196,7 @@ class Host:
         if side.busy:
             self.ledger.complain(f"{side}: the listener of {message.command} was called while another one ran")
         side.heard.append(side.key(message))
+        side.free_since = self.ledger.now()
         self._answer(peer, message)
         return self._behave(peer, message)
 
@@ -341,7 +341,7 @@ class Host:
         peer.side.busy += 1
 
         def over(result: Any) -> Any:
-            peer.side.busy -= 1
+            peer.side.rest()
             return result
 
         return done.addBoth(over)
@@ -360,7 +360,7 @@ class Host:
             if manner == "raise later":
                 raise Deliberate(manner)
         finally:
-            side.busy -= 1
+            side.rest()
 
     async def ask(self, peer: WatchedPeer, watch: Callable[[Deferred[Any], str], Deferred[Any]]) -> None:
         """Ask something, and wait for the answer."""

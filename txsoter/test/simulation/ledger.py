@@ -87,6 +87,7 @@ class Side:
     :ivar read: what ``on_read`` was told of, or None where it is not hooked in.
     :ivar heard: what the listeners were called with.
     :ivar busy: how many handlers run.
+    :ivar free_since: the time at which it last heard something, or ended a handler.
     :ivar inventory: what was queued, learned to be known and announced, in order: kind, vector, whether
         it was forced, or surely took effect before all that follows, and when.
     :ivar largest: bytes of the largest frame that it has begun to write.
@@ -111,6 +112,7 @@ class Side:
         self.read: list[bytes] | None = None
         self.heard: list[bytes] = []
         self.busy = 0
+        self.free_since = 0.0
         # what a class of its own does with a message
         self.hooked: Callable[[WatchedPeer, Message], Any] | None = None
         self.inventory: list[tuple[str, InventoryVector, bool, float]] = []
@@ -153,6 +155,11 @@ class Side:
         """A Deferred of when_ready() has fired."""
         self.owes_ready -= 1
         return result
+
+    def rest(self) -> None:
+        """A handler is done."""
+        self.busy -= 1
+        self.free_since = self.ledger.now()
 
     def note(self, kind: str, vector: InventoryVector, flag: bool) -> None:
         """Something has become of a vector."""
@@ -211,7 +218,7 @@ class WatchedPeer(SoterPeerProtocol):
     @property
     def pver(self) -> int:
         """The protocol version in which messages are written now."""
-        return self._pver
+        return self.stats().negotiated_version
 
     def _note_sent(self, message: Message) -> Sent:
         # before it is sent: what is told of that may send more
@@ -229,7 +236,8 @@ class WatchedPeer(SoterPeerProtocol):
     def add_known_inventory(self, vector: InventoryVector) -> None:
         super().add_known_inventory(vector)
         # behind what waits in the queue there may be an announcement that was right when it was made
-        sure = self._connected_at is None or not (self._held or len(self._outbox))
+        stats = self.stats()
+        sure = stats.connected_at is None or not stats.queue_length
         self.side.note(KNOWN, vector, sure)
 
 
@@ -259,6 +267,7 @@ class Ledger:
         self.handed_out = 0
         self.peers: list[weakref.ref[Any]] = []
         self.now = clock.seconds
+        self.wall = clock.wall_seconds
         self._clock = clock
         self._own_calls: list[IDelayedCall] = []
         self._numbers = count(1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import inf
 
 from txsoter import PeerConfig
 from txsoter.core.memory_budget import GRAIN
 from txsoter.core.state import State
-from txsoter.peer.inbox import HELD_MESSAGE
-from txsoter.test.simulation.ledger import ANNOUNCED, KNOWN, QUEUED, Side
+from txsoter.core.reader import MESSAGE_OVERHEAD
+from txsoter.test.simulation.ledger import ANNOUNCED, KNOWN, QUEUED, Side, WatchedPeer
 from txsoter.wire import InventoryVector
 from txsoter.wire.framing import HEADER_SIZE
 
@@ -17,7 +18,7 @@ __all__ = ["announcements", "bounds", "budget", "completeness", "confirmation", 
 TRANSPORT_BUFFER = 64 * 1024
 """Past which Twisted's TCP pauses its producer, in bytes; one piece may go over it."""
 
-LAG = GRAIN + GRAIN // HEADER_SIZE * HELD_MESSAGE
+LAG = GRAIN + GRAIN // HEADER_SIZE * MESSAGE_OVERHEAD
 """How far a connection's account may be behind, in bytes: some messages of the smallest kind."""
 
 HANDSHAKE = 1024
@@ -65,13 +66,28 @@ def liveness(side: Side) -> Iterator[str]:
     peer, other = side.peer, side.other
     if peer is None or other is None or peer.is_closing or side.busy:
         return
-    patience = peer._read_on_left()
-    held_back = peer.stats().queue_bytes > peer.config.soft_queue_limit and (patience is None or patience > -1e-3)
-    if held_back or peer._rate_left() > -1e-3:
+    if side.ledger.now() <= _reads_on_at(side, peer) + 1e-3:
         return
     read, delivered = side.heard if side.read is None else side.read, other.delivered_to(side)
     if len(read) != len(delivered):
         yield f"{side} has read {len(read)} of the {len(delivered)} messages that were delivered to it"
+
+
+def _reads_on_at(side: Side, peer: WatchedPeer) -> float:
+    """Return the time from which nothing may keep it from reading: neither its full queue nor its rate limit."""
+    config, stats, times = peer.config, peer.stats(), [0.0]
+    if stats.queue_bytes > config.soft_queue_limit:
+        if config.read_on_after is None or stats.last_send is None:
+            return inf
+        # as the wall clock has it, which may have been set
+        age = side.ledger.wall() - stats.last_send
+        times.append(side.ledger.now() - age + config.read_on_after)
+    if config.max_messages_per_second is not None:
+        times.append(side.free_since + 1 / config.max_messages_per_second)
+    if config.max_bytes_per_second is not None:
+        largest = 0 if side.other is None else side.other.largest
+        times.append(side.free_since + largest / config.max_bytes_per_second)
+    return max(times)
 
 
 def confirmation(side: Side) -> Iterator[str]:
@@ -96,17 +112,16 @@ def bounds(side: Side) -> Iterator[str]:
     peer, end = side.peer, side.end
     if peer is None or end is None:
         return
-    config, stats, inbox = peer.config, peer.stats(), peer._inbox
+    config, stats = peer.config, peer.stats()
     # one that is just over the limit, and one that is not whole yet
     largest = 0 if side.other is None else side.other.largest
     for name, size, limit in (
         ("bytes in its send queue", stats.queue_bytes, config.hard_queue_limit + HANDSHAKE),
         ("bytes with its transport", end.waiting, 2 * TRANSPORT_BUFFER),
-        ("bytes read ahead", inbox._ahead_bytes, config.lookahead_limit + largest),
-        ("bytes read", inbox.buffered, config.lookahead_limit + 2 * largest + TRANSPORT_BUFFER),
+        ("bytes read", stats.buffered_bytes, config.lookahead_limit + 2 * largest + TRANSPORT_BUFFER),
         ("known vectors", stats.known_inventory, config.max_known_inventory),
-        ("vectors to announce", len(peer._trickle), config.max_trickle_queue),
-        ("blocks to announce", len(peer._early_blocks), config.max_trickle_queue),
+        # transactions, and blocks
+        ("vectors to announce", stats.queued_inventory, 2 * config.max_trickle_queue),
     ):
         if size > limit:
             yield f"{side} has {size} {name}, the limit is {limit}"
@@ -120,7 +135,10 @@ def budget(config: PeerConfig, sides: Sequence[Side]) -> Iterator[str]:
         peer = side.peer
         assert peer is not None
         stats = peer.stats()
-        held += peer._inbox.held + stats.queue_bytes + HELD_MESSAGE * stats.queue_length
+        least = stats.buffered_bytes + stats.queue_bytes + MESSAGE_OVERHEAD * stats.queue_length
+        if stats.held_bytes < least:
+            yield f"{side} holds {least} bytes, and says {stats.held_bytes}"
+        held += stats.held_bytes
     if abs(held - memory.total) > len(sides) * LAG:
         yield f"holds {held} bytes, and has accounted for {memory.total}"
     if memory.limit is not None and memory.total > memory.limit:

@@ -12,7 +12,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from txsoter.peer.handshake import LIVE_NONCES
+from txsoter.core.handshake import LIVE_NONCES
 from txsoter.test.simulation.hosts import Deliberate
 from txsoter.test.simulation.scenario import Scenario
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IStreamClientEndpoint
 
-from txsoter import SIMNET, SoterClientFactory
+from txsoter import SIMNET, SoterClientFactory, SoterPeerProtocol
 from txsoter.core.state import State
-from txsoter.peer.factory import _connect
 from txsoter.service import PeerService
 from txsoter.test.simulation import properties
 from txsoter.test.simulation.hosts import Host, Mail
@@ -24,6 +24,16 @@ LONGEST_END = 700.0
 """Seconds of simulated time in which everything must have ended: the longest idle timeout, twice."""
 
 ADDRESSES = [NetAddress(1, bytes(16), port) for port in range(1500)]
+
+
+async def connect_watched(endpoint: IStreamClientEndpoint, factory: SoterClientFactory) -> SoterPeerProtocol:
+    """Do what ``connect()`` does, with a factory that makes watched peers."""
+    peer: SoterPeerProtocol = await endpoint.connect(factory)
+    try:
+        return await peer.when_ready()
+    except CancelledError:
+        peer.disconnect("cancelled")
+        raise
 
 
 class Scenario:
@@ -130,9 +140,13 @@ class Scenario:
 
     def _serve(self, host: Host) -> None:
         """A PeerService, which dials again and again."""
-        service = PeerService(host.node.config, self.network.clock, lambda failures: 2 + 3 * self.random.random())
-        # its peers, too, are to be watched
-        service._outbound._protocol_class = host.make
+        service = PeerService(
+            host.node.config,
+            self.network.clock,
+            lambda failures: 2 + 3 * self.random.random(),
+            # its peers, too, are to be watched
+            protocol=host.make,
+        )
         for to in self.random.sample(self.hosts, min(2, len(self.hosts))):
             service.dial(host.node.client_endpoint(to.node, timeout=5), f"the road to {to.node}")
         service.startService()
@@ -141,9 +155,8 @@ class Scenario:
     def dial(self, host: Host, to: Host, port: int | None = None, impatient: bool = False) -> None:
         """Dial; what comes of it is nobody's concern."""
         endpoint = host.node.client_endpoint(to.node, port, timeout=self.random.choice([2.0, 30.0]))
-        # what connect() does, with a factory that makes watched peers
         factory = host.factory()
-        connecting = Deferred.fromCoroutine(_connect(endpoint, factory))
+        connecting = Deferred.fromCoroutine(connect_watched(endpoint, factory))
         what = f"connect() from {host.node} to {to.node}"
         self.ledger.forget(connecting, what)
         if impatient:
@@ -367,8 +380,19 @@ class Scenario:
         for host in self.hosts:
             for peer in [*host.live, *(peer for factory in host.factories for peer in factory.peers)]:
                 ledger.complain(f"is left: {peer!r} of {host.node}")
-            if len(host.inbound._admission):
-                ledger.complain(f"{host.node} still counts {len(host.inbound._admission)} connections")
+            self._look_at_admission(host)
             for config in [host.node.config, *(service.config for service in host.services)]:
                 for wrong in properties.budget(config, []):
                     ledger.complain(f"{host.node} {wrong}")
+
+    def _look_at_admission(self, host: Host) -> None:
+        """Those who have left are not counted: as many as at the beginning may come."""
+        config = host.node.config
+        limits = [each for each in (config.max_connections, config.max_connections_per_address) if each is not None]
+        room, refused = min(limits, default=1), host.inbound.refused
+        guests = [host.inbound.buildProtocol(host.node.address()) for _ in range(min(room, 8))]
+        if host.inbound.refused != refused:
+            self.ledger.complain(f"{host.node} has no room for {room} connections")
+        for guest in guests:
+            if isinstance(guest, WatchedPeer):
+                guest.disconnect("room enough")

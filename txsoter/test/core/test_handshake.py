@@ -1,79 +1,30 @@
-"""Tests of :mod:`txsoter.peer.handshake` (PEER.md, "Life of a connection")."""
+"""The checks on a remote's version, what is negotiated from it, our own, and the nonces of live connections."""
 
 from __future__ import annotations
 
 from collections.abc import Container
 from typing import Any
+from unittest import TestCase
 
 from txsoter.core.agents import parse_version
-from txsoter.errors import CloseCause, IllegalTransition
-from txsoter.networks import MAINNET, SIMNET
-from txsoter.peer.handshake import (
-    TRANSITIONS,
+from txsoter.core.handshake import (
+    LIVE_NONCES,
+    EarlyMessages,
+    Handshake,
     LiveNonces,
     Refusal,
-    State,
     check_protocol_version,
     check_version,
-    move,
+    own_version,
 )
-from txsoter.peer.lifecycle import PeerLifecycle
-from txsoter.test.peer.support import PeerTestCase, TrialCase
-from txsoter.testing import remote_version
-from txsoter.wire import RejectCode
-
-LEGAL = {
-    ("CONNECTING", "NEGOTIATING"),
-    ("NEGOTIATING", "VERSION_KNOWN"),
-    ("VERSION_KNOWN", "READY"),
-    ("NEGOTIATING", "CLOSING"),
-    ("VERSION_KNOWN", "CLOSING"),
-    ("READY", "CLOSING"),
-    ("CONNECTING", "CLOSED"),
-    ("NEGOTIATING", "CLOSED"),
-    ("VERSION_KNOWN", "CLOSED"),
-    ("READY", "CLOSED"),
-    ("CLOSING", "CLOSED"),
-}
-"""From connecting to ready one step at a time; to the end from anywhere, with or without a farewell."""
+from txsoter.errors import CloseCause
+from txsoter.networks import MAINNET, SIMNET
+from txsoter.test.core.ends import remote_version, simnet
+from txsoter.wire import Encoding, NetAddress, Ping, RejectCode, Services, Tx
 
 
-class StateTests(PeerTestCase):
-    """One table of legal moves; anything else raises and changes nothing."""
-
-    def test_the_states_are_those_of_the_page(self) -> None:
-        names = ["connecting", "negotiating", "version known", "ready", "closing", "closed"]
-        self.assertEqual([state.value for state in State], names)
-        self.assertEqual(list(TRANSITIONS), list(State))
-
-    def test_every_move_is_legal_or_raises(self) -> None:
-        for current in State:
-            for to in State:
-                if (current.name, to.name) in LEGAL:
-                    self.assertIs(move(current, to), to)
-                else:
-                    with self.assertRaises(IllegalTransition) as caught:
-                        move(current, to)
-                    self.assertIn(f"is {current.value} cannot become {to.value}", str(caught.exception))
-
-    def test_an_illegal_move_changes_nothing(self) -> None:
-        """A connection that is made a second time stays as far as it was, and goes on."""
-        pair = self.scripted()
-        with self.assertRaises(IllegalTransition):
-            pair.peer.state = move(pair.peer.state, State.NEGOTIATING)
-        self.assertIs(pair.peer.state, State.READY)
-        with self.assertRaises(IllegalTransition):
-            PeerLifecycle._closed(self.closed_peer())
-
-    def closed_peer(self) -> Any:
-        pair = self.scripted()
-        pair.peer.disconnect()
-        pair.pump()
-        return pair.peer
-
-
-class VersionCheckTests(TrialCase):
-    """The checks on the remote's version, "in this order"."""
+class VersionCheckTests(TestCase):
+    """The checks on the remote's version, in soterd's order."""
 
     def check(
         self, nonces: Container[int] = (), name: str = "watcher", version: str = "2.1.0", **fields: object
@@ -144,11 +95,11 @@ class VersionCheckTests(TrialCase):
             self.assertIsNone(check_protocol_version(remote_version(protocol_version=advertised)))
 
     def test_the_protocol_version_is_no_part_of_the_first_checks(self) -> None:
-        """The listener has its say first."""
+        """It is checked after the ``on_version`` listeners."""
         self.assertIsNone(self.check(protocol_version=208))
 
 
-class LiveNoncesTests(TrialCase):
+class LiveNoncesTests(TestCase):
     """Remember one per live connection, and forget it with the connection."""
 
     def test_more_than_fifty_are_remembered(self) -> None:
@@ -168,3 +119,73 @@ class LiveNoncesTests(TrialCase):
         self.assertNotIn(1, nonces)
         nonces.discard(1)
         self.assertEqual(len(nonces), 0)
+
+
+class OwnVersionTests(TestCase):
+    """Our ``version``: its version field is our own maximum, whatever is negotiated."""
+
+    def test_it_says_what_the_config_does(self) -> None:
+        config = simnet(
+            services=5, user_agent_name="watcher", user_agent_version="2.1.0", disable_relay_tx=True, protocol_version=70012
+        )
+        receiver = NetAddress(Services.NETWORK, "192.0.2.1", 18555)
+        version = own_version(config, receiver, 77, 99, 1_700_000_000.9)
+        self.assertEqual((version.protocol_version, version.services, version.timestamp), (70012, 5, 1_700_000_000))
+        self.assertEqual((version.addr_you, version.addr_me), (receiver, NetAddress(5)))
+        self.assertEqual((version.nonce, version.last_block, version.relay), (99, 77, False))
+        self.assertEqual(version.user_agent, b"/soterwire:0.6.0/watcher:2.1.0/")
+        self.assertEqual(version.genesis_hash, SIMNET.genesis_hash)
+
+    def test_transactions_are_relayed_unless_the_config_says_no(self) -> None:
+        self.assertIs(own_version(simnet(), NetAddress(), 0, 0, 0.0).relay, True)
+
+
+class NegotiationTests(TestCase):
+    def negotiated(self, own: int, theirs: int, services: int = 0) -> tuple[int, Encoding]:
+        handshake = Handshake(own)
+        self.assertEqual((handshake.pver, handshake.encoding), (own, Encoding.BASE))
+        handshake.version_received(remote_version(protocol_version=theirs, services=services), 0.0)
+        handshake.negotiate(own)
+        return handshake.pver, handshake.encoding
+
+    def test_the_lower_version_of_both(self) -> None:
+        for own, theirs, lower in ((70013, 70012, 70012), (70001, 70013, 70001), (70013, (1 << 31) - 1, 70013)):
+            self.assertEqual(self.negotiated(own, theirs), (lower, Encoding.BASE))
+
+    def test_witnesses_if_the_remote_has_them(self) -> None:
+        self.assertEqual(self.negotiated(70013, 70013, Services.WITNESS | 1)[1], Encoding.WITNESS)
+        self.assertEqual(self.negotiated(70013, 70013, Services.NETWORK)[1], Encoding.BASE)
+
+    def test_what_is_kept_of_the_remotes_version(self) -> None:
+        handshake = Handshake(70013)
+        heard = remote_version(services=9, last_block=7, relay=False, user_agent=b"/x:1.0.0/", protocol_version=70012)
+        handshake.version_received(heard, 0.0)
+        remote = handshake.remote
+        assert remote is not None
+        self.assertEqual((remote.services, remote.last_block, remote.relay), (9, 7, False))
+        self.assertEqual((remote.user_agent, remote.protocol_version), (b"/x:1.0.0/", 70012))
+
+    def test_the_time_offset_is_theirs_less_ours_in_whole_seconds(self) -> None:
+        for theirs, ours, offset in ((100, 40.9, 60), (40, 100.0, -60), (0, 0.0, 0)):
+            handshake = Handshake(70013)
+            handshake.version_received(remote_version(timestamp=theirs), ours)
+            self.assertEqual(handshake.time_offset, offset)
+
+    def test_our_nonce_is_forgotten_once(self) -> None:
+        handshake = Handshake(70013)
+        handshake.forget_nonce()
+        handshake.nonce = 1 << 63
+        LIVE_NONCES.add(1 << 63)
+        handshake.forget_nonce()
+        self.assertIsNone(handshake.nonce)
+        self.assertNotIn(1 << 63, LIVE_NONCES)
+
+
+class EarlyMessagesTests(TestCase):
+    def test_they_are_taken_in_order_and_once(self) -> None:
+        early = EarlyMessages()
+        early.add(Ping(1), Encoding.BASE, "first", 32)
+        early.add(Tx(), Encoding.WITNESS, None, 40)
+        self.assertEqual((len(early), early.size), (2, 72))
+        self.assertEqual(early.take(), [(Ping(1), Encoding.BASE, "first"), (Tx(), Encoding.WITNESS, None)])
+        self.assertEqual((len(early), early.size, early.take()), (0, 0, []))

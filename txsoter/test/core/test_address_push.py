@@ -1,11 +1,12 @@
-"""Tests of :mod:`txsoter.peer.verbs` (PEER.md, "Verbs")."""
+"""Addresses that are pushed, and questions that repeat the last."""
 
 from __future__ import annotations
 
 from random import Random
+from unittest import TestCase
 
 from txsoter.core.address_push import LastAsked, address_caches, pick_addresses
-from txsoter.test.peer.support import TrialCase
+
 from txsoter.wire import ZERO_HASH, NetAddress
 
 HASH = bytes(range(32))
@@ -16,7 +17,7 @@ def addresses(count: int, first: int = 0) -> list[NetAddress]:
     return [NetAddress(1, (first + number).to_bytes(16, "big"), 18555) for number in range(count)]
 
 
-class PickAddressesTests(TrialCase):
+class PickAddressesTests(TestCase):
     def test_up_to_a_thousand_are_all_taken_in_order(self) -> None:
         for count in (0, 1, 1000):
             self.assertEqual(pick_addresses(addresses(count), Random(1)), addresses(count))
@@ -35,7 +36,7 @@ class PickAddressesTests(TrialCase):
         self.assertEqual(given, addresses(1500))
 
 
-class AddressCachesTests(TrialCase):
+class AddressCachesTests(TestCase):
     """Outbound first, then inbound, then known, as many of at most 1000 as it takes."""
 
     def sizes(self, inbound: int, outbound: int, known: int) -> list[tuple[int, int, int]]:
@@ -58,7 +59,7 @@ class AddressCachesTests(TrialCase):
         self.assertEqual(self.sizes(1, 2500, 600), [(1000, 0, 0), (1000, 0, 0), (500, 1, 499), (0, 0, 101)])
 
 
-class LastAskedTests(TrialCase):
+class LastAskedTests(TestCase):
     def test_getblocks_repeats_are_dropped_except_when_stop_is_zero(self) -> None:
         asked = LastAsked(zero_repeats=False)
         self.assertEqual([asked.repeats(5, HASH) for _ in range(3)], [False, True, True])

@@ -1,13 +1,15 @@
-"""Tests of :mod:`txsoter.peer.agents` (PEER.md, "Life of a connection", step 3)."""
+"""User agents: ours, and the versions that a remote's names."""
 
 from __future__ import annotations
 
+from unittest import TestCase
+
 from txsoter.core.agents import agent_versions, parse_version, user_agent
 from txsoter.errors import FieldError
-from txsoter.test.peer.support import TrialCase
 
 
-class UserAgentTests(TrialCase):
+
+class UserAgentTests(TestCase):
     """Ours: ``/soterwire:0.6.0/name:version(comments)/``."""
 
     def test_name_and_version_follow_soterwires(self) -> None:
@@ -40,7 +42,7 @@ class UserAgentTests(TrialCase):
         self.assertEqual(str(parse_version("1.2.3-a.1+b")), "1.2.3-a.1+b")
 
 
-class AgentVersionsTests(TrialCase):
+class AgentVersionsTests(TestCase):
     """Theirs: split on ``/`` first, entries that do not parse are skipped, the last of a name wins."""
 
     def majors(self, agent: bytes) -> dict[str, int]:
