@@ -225,7 +225,6 @@ class Channel:
         self.closing_since = self.now
         self.rearm = True
         self.stop_reading()
-        self.end_requests(self.requests.close(self.reason))
         self._drop_early()
         frame = self._final_frame(final_reject)
         if frame is not None and final_reject is not None:
@@ -235,6 +234,7 @@ class Channel:
             self.queue.is_ending = True
             if self.queue.paused:
                 self.drop_queue()
+        self.end_requests(self.requests.close(self.reason))
 
     def _final_frame(self, final_reject: Reject | None) -> bytes | None:
         if final_reject is None:
@@ -272,9 +272,9 @@ class Channel:
         """Forget everything, and tell everybody: the connection is closed."""
         assert self.reason is not None
         self.stop_reading()
-        self.end_requests(self.requests.close(self.reason))
         self._drop_early()
         self.drop_queue()
+        self.end_requests(self.requests.close(self.reason))
         self.announcer.clear()
         self.handshake.forget_nonce()
         self.events.append(Closed(self.reason))

@@ -9,6 +9,7 @@ from typing import Any
 from txsoter.core.sanitize import sanitize
 from txsoter.errors import (
     CloseReason,
+    ConnectionClosed,
     FieldError,
     RequestClosed,
     RequestFailed,
@@ -190,7 +191,9 @@ class Requests:
                 return
 
     def fail(self, request: Request, error: Exception) -> list[Ended]:
-        """Return ``request`` as failed, if it still waits."""
+        """Return ``request`` as failed, if it still waits: it could not be sent."""
+        if isinstance(error, ConnectionClosed):
+            error = RequestClosed(request.question.command, error.reason)
         return [self._end(request, None, error)] if self._waits(request) else []
 
     def close(self, reason: CloseReason) -> list[Ended]:

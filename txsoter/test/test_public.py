@@ -90,10 +90,10 @@ PURE = [
     "txsoter.errors",
     "txsoter.networks",
     "txsoter.wire",
-    "txsoter.peer.handshake",
-    "txsoter.peer.inventory",
-    "txsoter.peer.keepalive",
-    "txsoter.peer.stall",
+    "txsoter.core.driver",
+    "txsoter.core.listeners",
+    "txsoter.core.stats",
+    "txsoter.peer.config",
 ]
 
 LAZY = """

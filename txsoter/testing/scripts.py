@@ -36,6 +36,7 @@ class ScriptedPeer(Protocol):
 
     :ivar heard: the messages that came.
     :ivar raw: the bytes that came.
+    :ivar unread: those of them that are no whole message yet.
     :ivar closed: why the connection ended, or None while it lasts.
     :ivar pver: the protocol version it reads and writes.
     """
@@ -47,18 +48,18 @@ class ScriptedPeer(Protocol):
         self.heard: list[Message] = []
         self.raw = b""
         self.closed: Failure | None = None
-        self._unread = b""
+        self.unread = b""
 
     def dataReceived(self, data: bytes) -> None:
         """Note what came."""
         self.raw += data
-        self._unread += data
-        while self._unread:
+        self.unread += data
+        while self.unread:
             try:
-                message, consumed = read_message(self._unread, self.magic, self.pver, self.encoding)
+                message, consumed = read_message(self.unread, self.magic, self.pver, self.encoding)
             except NeedMoreData:
                 return
-            self._unread = self._unread[consumed:]
+            self.unread = self.unread[consumed:]
             self.heard.append(message)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -179,8 +179,8 @@ class Attack:
     @property
     def reason(self) -> CloseReason:
         """Why our end has begun to close."""
-        assert self.peer._reason is not None
-        return self.peer._reason
+        assert self.peer.close_reason is not None
+        return self.peer.close_reason
 
     def hand_out(self, *deferreds: Deferred[Any]) -> None:
         """Note Deferreds that must have fired when all is over."""
@@ -226,9 +226,9 @@ class Attack:
 
     def held(self) -> int:
         """Bytes that wait on our side of the attacker's connection: read or to be written, in the transport too."""
-        inbox, outbox = self.peer._inbox, self.peer._outbox
+        stats = self.peer.stats()
         in_transport = self.transport.waiting if self.transport.connected else 0
-        return inbox.buffered + outbox.waiting + self.peer._held_bytes + in_transport
+        return stats.buffered_bytes + stats.queue_bytes + in_transport
 
     def forget(self) -> weakref.ref[SoterPeerProtocol]:
         """Drop every reference to our end; it can be asked for nothing afterwards."""
@@ -292,7 +292,7 @@ class AttackTestCase(TrialCase):
     def assert_sent_back(self, attack: Attack, expected: Sequence[SentBack]) -> None:
         """These are all the bytes that the attacker has heard, after the handshake if it went through one."""
         heard = attack.attacker.heard
-        self.assertEqual(attack.attacker._unread, b"")
+        self.assertEqual(attack.attacker.unread, b"")
         shown = [each if isinstance(each, str) else getattr(each, "command", "reject") for each in expected]
         self.assertEqual([each.command for each in heard], shown)
         for message, wanted in zip(heard, expected, strict=True):

@@ -42,7 +42,7 @@ class RequestTestCase(AttackTestCase):
 
     def assert_none_waits(self, attack: Attack, waits: int = 0) -> None:
         """So many requests wait."""
-        self.assertEqual(len(attack.peer._requests), waits)
+        self.assertEqual(attack.peer.stats().pending_requests, waits)
 
 
 def vector(block: Block) -> InventoryVector:

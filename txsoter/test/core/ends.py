@@ -10,7 +10,7 @@ from unittest import TestCase
 from txsoter.core.config import ConnectionConfig
 from txsoter.core.connection import Connection, make_dispatch_table
 from txsoter.core.dispatch_table import Handler
-from txsoter.core.events import FLUSH, Closed, Event, Observed, RequestEnded, SendFailed
+from txsoter.core.events import FLUSH, Closed, Event, RequestEnded, SendFailed
 from txsoter.core.handshake import LIVE_NONCES
 from txsoter.core.state import State
 from txsoter.errors import CloseCause, ClosedBy, CloseReason, NeedMoreData
@@ -187,7 +187,10 @@ class End:
                 self._note(event)
 
     def _note(self, event: Event) -> None:
-        assert self.reason is None or isinstance(event, Observed), f"{event} after the end"
+        # behind the end come only failures of calls that are made behind it
+        assert self.reason is None or isinstance(event, (SendFailed, RequestEnded)), f"{event} after the end"
+        if isinstance(event, Closed):
+            assert all(self.outcomes.values()), "the end, and not everybody has been told"
         self.events.append(event)
         if isinstance(event, SendFailed):
             self.outcomes[event.token].append(event.error)
@@ -355,9 +358,13 @@ def join(one: End, other: End, seconds: float = 0.0) -> None:
 class ConnectionTestCase(TestCase):
     """Connections that must leave nothing behind, and give each token back once."""
 
+    ends = 0
+
     def end(self, config: ConnectionConfig | None = None, inbound: bool = False, **options: Any) -> End:
         """Return a connection that is not made yet; it is lost when the test is over."""
-        end = End(config, inbound, **options)
+        # each with nonces of its own
+        self.ends += 1
+        end = End(config, inbound, **{"seed": self.ends, **options})
         self.addCleanup(self.assert_leaves_nothing, end)
         return end
 

@@ -1,360 +1,235 @@
-"""Tests of :mod:`txsoter.peer.outbox` (PEER.md, "Writing")."""
+"""The send queue: order, pieces, progress, and the tokens of frames that were sent or dropped."""
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable
+from unittest import TestCase
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IPushProducer
-from twisted.internet.task import Clock
-from twisted.python.failure import Failure
-from zope.interface.verify import verifyObject
-
-from txsoter.errors import LocalError
-from txsoter.peer.outbox import BATCH, PIECE, Outbox, fail_quietly
-from txsoter.test.peer.support import TrialCase
-from txsoter.wire import Message, Ping
+from txsoter.core.send_queue import BATCH, PIECE, SendQueue
+from txsoter.wire import Ping
 
 
-class Writer:
-    """A transport that has had enough once it holds more than ``room``."""
-
-    def __init__(self) -> None:
-        self.writes: list[bytes] = []
-        self.room: int | None = None
-        self.held = 0
-        self.outbox: Outbox | None = None
-
-    def write(self, data: bytes) -> None:
-        self.writes.append(data)
-        self.held += len(data)
-        if self.room is not None and self.held > self.room:
-            assert self.outbox is not None
-            self.outbox.pauseProducing()
-
-    def take(self) -> None:
-        """All is gone: the producer may go on."""
-        assert self.outbox is not None
-        self.held = 0
-        self.outbox.resumeProducing()
-
-
-class OutboxTestCase(TrialCase):
+class SendQueueTestCase(TestCase):
     def setUp(self) -> None:
-        self.clock = Clock()
-        self.writer = Writer()
-        self.handed: list[tuple[int, int]] = []
-        self.changes: list[bool] = []
-        self.on_handed: Callable[[], object] = lambda: None
-        self.outbox = self.writer.outbox = Outbox(self.writer, self.clock.seconds, self.note, self.changed)
-        self.fired: list[int] = []
+        self.queue = SendQueue(0.0)
+        self.now = 0.0
+        self.writes: list[bytes] = []
+        self.complete: list[int] = []
 
-    def note(self, message: Message, size: int) -> None:
-        assert isinstance(message, Ping)
-        self.handed.append((message.nonce, size))
-        self.on_handed()
+    def put(self, number: int, size: int = 10) -> None:
+        """Queue a frame of ``size`` bytes, all of them ``number``, which is its token too."""
+        self.queue.put(bytes([number]) * size, Ping(number), number)
 
-    def changed(self) -> None:
-        self.changes.append(self.outbox.paused)
+    def take(self) -> bool:
+        """Hand the transport a piece; tell whether there was one."""
+        piece = self.queue.take(self.now)
+        if piece is None:
+            return False
+        self.writes.append(piece[0])
+        self.queue.written()
+        self.complete += [message.nonce for _, message, _ in piece[1] if isinstance(message, Ping)]
+        return True
 
-    def put(self, number: int, size: int = 10) -> Deferred[None]:
-        """Queue a frame of ``size`` bytes, all of them ``number``."""
-        done: Deferred[None] = Deferred()
-        done.addCallback(lambda _: self.fired.append(number))
-        self.outbox.put(bytes([number]) * size, Ping(number), done)
-        return done
-
-    def send(self, number: int) -> None:
-        """As a callback does, which does not wait for what it sends."""
-        self.put(number)
+    def take_all(self) -> None:
+        """Hand the transport pieces until there are no more."""
+        while self.take():
+            pass
 
     @property
     def written(self) -> bytes:
-        return b"".join(self.writer.writes)
+        return b"".join(self.writes)
+
+    def assert_empty(self) -> None:
+        self.assertEqual((len(self.queue), self.queue.waiting, self.queue.take(self.now)), (0, 0, None))
 
 
-class WriteTests(OutboxTestCase):
-    def test_it_is_a_push_producer(self) -> None:
-        self.assertTrue(verifyObject(IPushProducer, self.outbox))
-        self.outbox.stopProducing()
+class TakingTests(SendQueueTestCase):
+    def test_an_empty_one_gives_nothing(self) -> None:
+        self.assert_empty()
+        self.assertIsNone(self.queue.last_write)
 
-    def test_a_frame_goes_at_once_and_its_deferred_fires(self) -> None:
-        self.successResultOf(self.put(1))
-        self.assertEqual(self.writer.writes, [b"\1" * 10])
-        self.assertEqual((self.handed, self.outbox.waiting, len(self.outbox)), ([(1, 10)], 0, 0))
+    def test_a_frame_its_message_and_its_token(self) -> None:
+        self.put(1)
+        self.assertEqual((len(self.queue), self.queue.waiting, self.queue.untold), (1, 10, []))
+        self.assertEqual(self.queue.take(0.0), (b"\1" * 10, [(b"\1" * 10, Ping(1), 1)]))
+        self.assertEqual(self.queue.untold, [])
+        self.queue.written()
+        self.assertEqual(self.queue.untold, [1])
+        self.assert_empty()
+
+    def test_small_frames_go_together(self) -> None:
+        for number in range(5):
+            self.put(number)
+        self.take_all()
+        self.assertEqual(self.writes, [b"".join(bytes([number]) * 10 for number in range(5))])
+        self.assertEqual((self.complete, self.queue.untold), (list(range(5)), list(range(5))))
 
     def test_order_is_kept(self) -> None:
         for number in range(20):
             self.put(number, 1 + number * 7919)
+        self.take_all()
         self.assertEqual(self.written, b"".join(bytes([number]) * (1 + number * 7919) for number in range(20)))
-        self.assertEqual([number for number, _ in self.handed], list(range(20)))
-        self.assertEqual(self.fired, list(range(20)))
+        self.assertEqual((self.complete, self.queue.untold), (list(range(20)), list(range(20))))
+        self.assert_empty()
 
     def test_pieces_are_at_most_64_kib(self) -> None:
         self.assertEqual(PIECE, 65536)
-        done = self.put(1, 3 * PIECE + 5)
-        self.assertEqual([len(each) for each in self.writer.writes], [PIECE, PIECE, PIECE, 5])
-        self.assertEqual(self.handed, [(1, 3 * PIECE + 5)])
-        self.successResultOf(done)
+        self.put(1, 3 * PIECE + 5)
+        for left in (2 * PIECE + 5, PIECE + 5, 5):
+            self.take()
+            self.assertEqual((self.queue.waiting, self.complete, self.queue.untold), (left, [], []))
+        self.take()
+        self.assertEqual([len(each) for each in self.writes], [PIECE, PIECE, PIECE, 5])
+        self.assertEqual((self.complete, self.queue.untold), ([1], [1]))
+        self.assert_empty()
 
-    def test_a_cork_gathers_into_one_write(self) -> None:
-        """What little a turn queues goes out in one write."""
-        self.outbox.cork()
-        waiting = [self.put(number) for number in range(5)]
-        self.outbox.cork()
-        self.outbox.uncork()
-        self.assertEqual((self.writer.writes, self.outbox.waiting, len(self.outbox)), ([], 50, 5))
-        for each in waiting:
-            self.assertNoResult(each)
-        self.outbox.uncork()
-        self.assertEqual(len(self.writer.writes), 1)
-        self.assertEqual(self.fired, list(range(5)))
-        self.outbox.cork()
-        self.outbox.uncork()
-        self.assertEqual(len(self.writer.writes), 1)
-
-    def test_a_cork_does_not_gather_more_than_a_batch(self) -> None:
-        """Also where those who are told send more: in order, and each of them is told."""
-
-        def send_more(_: None, number: int) -> None:
-            self.send(200 + number % 50)
-
-        self.outbox.cork()
-        for number in range(2 * BATCH + 1):
-            self.put(number).addCallback(send_more, number)
-        self.assertEqual(len(self.writer.writes[0]), 10 * BATCH)
-        self.outbox.uncork()
-        self.assertEqual([number for number in self.fired if number < 200], list(range(2 * BATCH + 1)))
-        numbers = [write[at] for write in self.writer.writes for at in range(0, len(write), 10)]
-        self.assertEqual(numbers, [number for number, _ in self.handed])
-        self.assertEqual(numbers, self.fired)
-        self.assertEqual(numbers.count(200), sum(number % 50 == 0 for number in range(2 * BATCH + 1)))
-        self.assertEqual((len(self.outbox), self.outbox.waiting), (0, 0))
-
-    def test_a_cork_does_not_gather_more_than_a_piece(self) -> None:
-        self.outbox.cork()
-        self.put(1, PIECE - 1)
-        self.assertEqual(self.writer.writes, [])
-        self.put(2, 1)
-        self.assertEqual([len(each) for each in self.writer.writes], [PIECE])
-        self.outbox.uncork()
+    def test_as_many_whole_frames_as_fit_in_a_piece(self) -> None:
+        self.put(1, PIECE - 10)
+        self.put(2, 10)
+        self.put(3, 5)
+        self.take_all()
+        self.assertEqual([len(each) for each in self.writes], [PIECE, 5])
+        self.assertEqual(self.complete, [1, 2, 3])
 
     def test_frames_and_pieces_need_not_meet(self) -> None:
-        self.outbox.cork()
         self.put(1, PIECE - 10)
         self.put(2, 20)
-        self.put(3, 5)
-        self.outbox.uncork()
-        self.assertEqual(self.written, b"\1" * (PIECE - 10) + b"\2" * 20 + b"\3" * 5)
-        self.assertTrue(all(len(each) <= PIECE for each in self.writer.writes))
-        self.assertEqual(self.handed, [(1, PIECE - 10), (2, 20), (3, 5)])
+        self.put(3, PIECE + 7)
+        self.put(4, 5)
+        self.take_all()
+        self.assertEqual(self.written, b"\1" * (PIECE - 10) + b"\2" * 20 + b"\3" * (PIECE + 7) + b"\4" * 5)
+        self.assertTrue(all(len(each) <= PIECE for each in self.writes))
+        self.assertEqual(self.complete, [1, 2, 3, 4])
 
-    def test_frames_without_a_deferred_are_written_too(self) -> None:
-        """No Deferred where nobody asked for one."""
-        self.outbox.put(b"frame", Ping(1))
-        self.writer.room = -1
-        self.outbox.put(b"more", Ping(2))
-        self.writer.take()
-        self.outbox.put(b"lost", Ping(3))
-        self.outbox.drop(LocalError())
-        self.assertEqual(self.written, b"framemorelost")
+    def test_what_is_put_between_two_pieces_of_a_frame_comes_behind_it(self) -> None:
+        self.put(1, PIECE + 10)
+        self.take()
+        self.put(2)
+        self.take_all()
+        self.assertEqual(self.written, b"\1" * (PIECE + 10) + b"\2" * 10)
+
+    def test_frames_without_a_token_are_sent_too(self) -> None:
+        self.queue.put(b"frame", Ping(1), None)
+        self.put(2)
+        self.take_all()
+        self.assertEqual((self.written, self.queue.untold), (b"frame" + b"\2" * 10, [2]))
+
+    def test_a_batch_is_due_at_64_frames_or_64_kib(self) -> None:
+        self.assertEqual(BATCH, 64)
+        for _ in range(BATCH - 1):
+            self.put(1)
+        self.assertFalse(self.queue.batch_is_due)
+        self.put(1)
+        self.assertTrue(self.queue.batch_is_due)
+        self.take_all()
+        self.put(1, PIECE - 1)
+        self.assertFalse(self.queue.batch_is_due)
+        self.put(1, 1)
+        self.assertTrue(self.queue.batch_is_due)
+        self.queue.paused = True
+        self.assertFalse(self.queue.batch_is_due)
 
 
-class BackPressureTests(OutboxTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.writer.room = PIECE
-
+class BackPressureTests(SendQueueTestCase):
     def test_while_paused_frames_wait(self) -> None:
-        self.put(1, PIECE + 1)
-        self.assertTrue(self.outbox.paused)
-        self.put(2, 30)
-        self.assertEqual(len(self.written), PIECE + 1)
-        self.assertEqual((self.outbox.waiting, len(self.outbox)), (30, 1))
-        self.writer.take()
-        self.assertFalse(self.outbox.paused)
-        self.assertEqual((len(self.written), self.outbox.waiting), (PIECE + 31, 0))
-        self.assertEqual(self.changes, [True, False])
+        self.queue.paused = True
+        self.put(1, 30)
+        self.assertFalse(self.take())
+        self.assertEqual((self.queue.waiting, len(self.queue)), (30, 1))
+        self.queue.resume(0.0)
+        self.take_all()
+        self.assertEqual((self.complete, self.queue.waiting), ([1], 0))
 
-    def test_a_deferred_fires_when_its_last_byte_is_taken_and_more_would_be(self) -> None:
-        """Bytes handed over are not enough while the transport has had enough."""
-        first, second = self.put(1, 10), self.put(2, 2 * PIECE)
-        self.successResultOf(first)
-        self.assertEqual(self.handed, [(1, 10)])
-        self.assertNoResult(second)
-        self.writer.take()
-        self.assertEqual(self.handed, [(1, 10), (2, 2 * PIECE)])
-        self.successResultOf(second)
-        self.writer.take()
-        third = self.put(3, PIECE + 1)
-        self.assertEqual((self.outbox.waiting, self.handed[-1]), (0, (3, PIECE + 1)))
-        self.assertNoResult(third)
-        self.writer.take()
-        self.successResultOf(third)
-
-    def test_what_a_callback_sends_pauses_those_behind_it(self) -> None:
-        """A Deferred does not fire while the transport has had enough, although another's callback is to blame."""
-        self.writer.room = 0
-        self.outbox.pauseProducing()
-        first, second = self.put(1), self.put(2)
-        first.addCallback(lambda _: self.send(3))
-        self.writer.take()
-        self.assertEqual(self.written, b"\1" * 10 + b"\2" * 10)
-        self.assertNoResult(first)
-        self.writer.take()
-        self.assertTrue(self.outbox.paused)
-        self.assertEqual(self.fired, [1])
-        self.assertNoResult(second)
-        self.writer.take()
-        self.assertEqual(self.fired, [1, 2, 3])
+    def test_a_pause_in_the_middle_of_a_frame(self) -> None:
+        self.put(1, 2 * PIECE)
+        self.take()
+        self.queue.paused = True
+        self.assertFalse(self.take())
+        self.assertEqual((self.queue.waiting, len(self.queue)), (PIECE, 1))
+        self.queue.resume(0.0)
+        self.take_all()
+        self.assertEqual((self.complete, len(self.written)), ([1], 2 * PIECE))
 
     def test_progress_is_each_piece_taken(self) -> None:
-        self.assertEqual(self.outbox.last_progress, 0)
-        self.clock.advance(100)
-        self.put(1, 4 * PIECE)
-        self.assertEqual((self.outbox.last_progress, self.outbox.waiting), (100, 2 * PIECE))
-        self.clock.advance(10)
-        self.put(2)
-        self.assertEqual(self.outbox.last_progress, 100)
-        self.writer.take()
-        self.assertEqual((self.outbox.last_progress, self.outbox.waiting), (110, 10))
-        self.clock.advance(10)
-        self.writer.take()
-        self.assertEqual((self.outbox.last_progress, self.outbox.waiting), (120, 0))
+        self.assertEqual((self.queue.last_progress, self.queue.last_write), (0.0, None))
+        self.put(1, 2 * PIECE)
+        for now in (100.0, 110.0):
+            self.now = now
+            self.take()
+            self.assertEqual((self.queue.last_progress, self.queue.last_write), (now, now))
+
+    def test_room_for_more_is_progress_and_no_write(self) -> None:
+        self.now = 100.0
+        self.put(1)
+        self.take()
+        self.queue.paused = True
+        self.queue.resume(120.0)
+        self.assertEqual((self.queue.last_progress, self.queue.last_write), (120.0, 100.0))
 
     def test_what_is_queued_for_a_full_transport_is_no_progress(self) -> None:
         """Although nothing else waits: the remote has not taken what the transport holds."""
-        self.put(1, 2 * PIECE)
-        self.assertEqual((self.outbox.paused, self.outbox.waiting), (True, 0))
-        self.clock.advance(50)
+        self.put(1)
+        self.take()
+        self.queue.paused = True
+        self.now = 50.0
         self.put(2)
-        self.assertEqual(self.outbox.last_progress, 0)
+        self.take()
+        self.assertEqual(self.queue.last_progress, 0.0)
 
     def test_having_nothing_to_take_is_no_lack_of_progress(self) -> None:
-        self.clock.advance(1000)
-        self.outbox.cork()
+        self.now = 1000.0
         self.put(1)
-        self.clock.advance(1)
+        self.take()
+        self.assertEqual(self.queue.last_progress, 1000.0)
+
+
+class DropTests(SendQueueTestCase):
+    """Every token comes back: by ``untold`` or by ``drop``, and once."""
+
+    def test_of_all_that_was_not_told_in_order(self) -> None:
+        for number in (1, 2):
+            self.put(number)
+        self.take()
+        self.put(3, PIECE + 1)
+        self.take()
+        self.put(4)
+        self.assertEqual(self.queue.untold, [1, 2])
+        self.assertEqual(self.queue.drop(), [1, 2, 3, 4])
+        self.assertEqual((self.queue.untold, self.queue.drop()), ([], []))
+        self.assert_empty()
+
+    def test_in_the_middle_of_a_write(self) -> None:
+        """The transport may be gone before its ``write`` returns."""
+        self.put(1)
+        self.queue.take(0.0)
         self.put(2)
-        self.assertEqual(self.outbox.last_progress, 1000)
-        self.outbox.uncork()
+        self.assertEqual(self.queue.drop(), [1, 2])
+        self.queue.written()
+        self.assertEqual(self.queue.untold, [])
+        self.assert_empty()
 
-    def test_nothing_is_written_by_a_flush_while_paused(self) -> None:
-        self.outbox.pauseProducing()
-        self.put(1)
-        self.outbox.flush()
-        self.assertEqual(self.writer.writes, [])
-        self.writer.take()
-        self.assertEqual(self.fired, [1])
+    def test_in_the_middle_of_writing_a_part(self) -> None:
+        self.put(1, PIECE + 1)
+        self.queue.take(0.0)
+        self.assertEqual(self.queue.drop(), [1])
+        self.queue.written()
+        self.assertEqual(self.queue.untold, [])
 
+    def test_frames_without_a_token_give_none_back(self) -> None:
+        self.queue.put(b"frame", Ping(1), None)
+        self.assertEqual(self.queue.drop(), [])
 
-class ReentrancyTests(OutboxTestCase):
-    def test_a_callback_may_send(self) -> None:
-        """What it sends comes behind what is queued already."""
-        self.outbox.cork()
-        first = self.put(1)
-        first.addCallback(lambda _: self.send(3))
-        self.put(2)
-        self.outbox.uncork()
-        self.assertEqual(self.written, b"\1" * 10 + b"\2" * 10 + b"\3" * 10)
-        self.assertEqual(self.fired, [1, 2, 3])
-
-    def test_whoever_is_told_of_a_frame_may_send(self) -> None:
-        self.on_handed = lambda: self.put(len(self.handed) + 1) if len(self.handed) < 4 else None
-        self.put(1)
-        self.assertEqual([number for number, _ in self.handed], [1, 2, 3, 4])
-        self.assertEqual(self.fired, [1, 2, 3, 4])
-
-    def test_a_callback_may_drop_the_rest(self) -> None:
-        """As disconnect() does: what is not with the transport is not sent, and everybody is told."""
-        self.outbox.pauseProducing()
-        first = self.put(1, PIECE - 1)
-        first.addCallback(lambda _: self.outbox.drop(LocalError()))
-        rest = [self.put(2, 2 * PIECE), self.put(3)]
-        self.writer.take()
-        self.assertEqual(self.written, b"\1" * (PIECE - 1))
-        for each in rest:
-            self.failureResultOf(each, LocalError)
-        self.assertEqual((self.outbox.waiting, len(self.outbox)), (0, 0))
-
-    def test_whoever_is_told_of_a_frame_may_drop_the_rest(self) -> None:
-        self.on_handed = lambda: self.outbox.drop(LocalError())
-        done = self.put(1)
-        self.failureResultOf(done, LocalError)
-        self.assertEqual((self.written, self.outbox.waiting), (b"\1" * 10, 0))
-
-    def test_after_a_drop_in_the_middle_of_a_frame_the_next_begins_at_its_beginning(self) -> None:
-        self.writer.room = 0
-        lost = self.put(1, PIECE + 10)
-        self.outbox.drop(LocalError())
-        self.failureResultOf(lost, LocalError)
-        self.writer.writes.clear()
-        self.writer.take()
+    def test_the_frame_behind_a_drop_begins_at_its_beginning(self) -> None:
+        self.put(1, PIECE + 10)
+        self.take()
+        self.queue.drop()
+        self.writes.clear()
         self.put(2, 20)
+        self.take_all()
         self.assertEqual(self.written, b"\2" * 20)
 
-    def test_a_cancelled_deferred_harms_nobody(self) -> None:
-        self.writer.room = -1
+    def test_a_drop_while_paused_leaves_it_paused(self) -> None:
+        self.queue.paused = True
         self.put(1)
-        second, third = self.put(2), self.put(3)
-        second.cancel()
-        self.failureResultOf(second, CancelledError)
-        for _ in range(2):
-            self.writer.take()
-        self.assertEqual(self.fired, [1, 3])
-        self.successResultOf(third)
-        self.assertEqual(self.written, b"\1" * 10 + b"\2" * 10 + b"\3" * 10)
-
-
-class DropTests(OutboxTestCase):
-    """It *always* fires, on every path."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.writer.room = -1
-
-    def test_everything_fails_with_the_reason(self) -> None:
-        """Also what is with a transport that has not asked for more."""
-        waiting = [self.put(number, size) for number, size in ((1, 10), (2, PIECE + 1), (3, 10))]
-        error = LocalError("the end")
-        self.outbox.drop(error)
-        for each in waiting:
-            self.assertIs(self.failureResultOf(each, LocalError).value, error)
-        self.assertEqual((self.outbox.waiting, len(self.outbox), self.fired), (0, 0, []))
-        self.outbox.drop(error)
-        self.writer.take()
-        self.assertEqual(self.written, b"\1" * 10)
-
-    def test_nobody_asked_is_no_logged_error(self) -> None:
-        for number in (1, 2):
-            self.outbox.put(b"frame", Ping(number), Deferred())
-        self.outbox.drop(LocalError())
-        gc.collect()
-        self.assertEqual(self.flushLoggedErrors(), [])
-
-    def test_who_asked_and_does_not_handle_it_is_a_logged_error(self) -> None:
-        watched: Deferred[None] = Deferred()
-        watched.addCallback(lambda _: None)
-        self.outbox.put(b"frame", Ping(1), watched)
-        del watched
-        self.outbox.drop(LocalError())
-        gc.collect()
-        self.assertEqual(len(self.flushLoggedErrors(LocalError)), 1)
-
-    def test_who_asks_later_gets_the_failure(self) -> None:
-        done: Deferred[None] = Deferred()
-        fail_quietly(done, Failure(LocalError("late")))
-        self.failureResultOf(done, LocalError)
-
-    def test_a_cancelled_deferred_does_not_mind(self) -> None:
-        done = self.put(1)
-        done.cancel()
-        self.failureResultOf(done, CancelledError)
-        self.outbox.drop(LocalError())
-        handled: list[Failure] = []
-        other: Deferred[None] = Deferred()
-        other.addErrback(lambda failure: handled.append(failure))
-        other.cancel()
-        fail_quietly(other, Failure(LocalError()))
-        self.assertEqual([failure.type for failure in handled], [CancelledError])
+        self.queue.drop()
+        self.put(2)
+        self.assertFalse(self.take())

@@ -170,10 +170,10 @@ class TrafficTests(MetricsTestCase):
         return now
 
     def test_nothing_is_hooked_that_comes_often(self) -> None:
-        """Metrics listen for two things in the life of a connection, and for no message."""
+        """Metrics listen for round trips and for ends of connections, and for no message."""
         changed = metered(self.metrics).listeners
-        hooked = [each.name for each in attrs.fields(Listeners) if getattr(changed, each.name) is not None]
-        self.assertEqual(hooked, ["on_ready", "on_closed"])
+        hooked = [each.name for each in attrs.fields(Listeners) if getattr(changed, each.name)]
+        self.assertEqual(hooked, ["on_round_trip", "on_closed"])
 
 
 class ConnectionTests(MetricsTestCase):
@@ -196,7 +196,7 @@ class ConnectionTests(MetricsTestCase):
         pairs[1].say(remote_version())
         pairs[0].link.server.takes = False
         pairs[0].peer.disconnect()
-        expected = {("connecting", "outbound"): 1, ("closing", "inbound"): 1, ("version_known", "outbound"): 1}
+        expected = {("connecting", "outbound"): 1, ("closing", "inbound"): 1, ("negotiated", "outbound"): 1}
         self.assertEqual(self.peers(), expected)
 
     def handshakes(self) -> dict[tuple[str, str], float]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from txsoter import CloseCause, ClosedBy, CloseReason, Listeners
-from txsoter.core.keepalive import MAX_PINGS_IN_FLIGHT, PingTracker
 from txsoter.core.traffic import Traffic
-from txsoter.service.tallies import BOUNDS, UNTIMED, HandlerTimes, MeasuredPings, RoundTrips, Tally
+from txsoter.service.tallies import BOUNDS, UNTIMED, HandlerTimes, RoundTrips, Tally
 from txsoter.test.peer.cases import WholePeerTestCase, config
 from txsoter.test.peer.support import TrialCase
 from txsoter.wire import GetHeaders, Inv, Reject, SendHeaders
@@ -43,55 +41,19 @@ class TallyTests(WholePeerTestCase):
         self.assertEqual(copied.handshakes, {("outbound", "completed"): 1, ("inbound", "completed"): 1})
 
 
-class MeasuredPingsTests(TrialCase):
-    """MeasuredPings."""
-
-    def test_is_a_tracker(self) -> None:
-        """Whatever is sent and comes, it answers as the tracker that it stands for."""
-        random = Random(7)
-        plain, measured = PingTracker(), MeasuredPings(PingTracker(), RoundTrips())
-        for now in range(20_000):
-            nonce = random.randrange(MAX_PINGS_IN_FLIGHT * 2)
-            if random.random() < 0.7:
-                plain.sent(nonce, now)
-                measured.sent(nonce, now)
-            else:
-                self.assertEqual(measured.received(nonce, now), plain.received(nonce, now))
-            found = (measured.last_nonce, measured.last_time, measured.last_micros, measured.in_flight)
-            self.assertEqual(found, (plain.last_nonce, plain.last_time, plain.last_micros, plain.in_flight))
-
-    def test_takes_over(self) -> None:
-        """What was sent before is answered and measured, too."""
-        before, trips = PingTracker(), RoundTrips()
-        before.sent(1, 10.0)
-        before.sent(2, 10.0)
-        before.received(2, 10.5)
-        measured = MeasuredPings(before, trips)
-        self.assertEqual((measured.last_nonce, measured.last_time, measured.last_micros), (2, 10.0, 500_000))
-        self.assertEqual(measured.received(1, 10.75), 750_000)
-        self.assertEqual((sum(trips.counts), trips.micros), (1, 750_000))
+class RoundTripsTests(TrialCase):
+    """RoundTrips."""
 
     def test_bounds(self) -> None:
         """A bound holds what is just as long; what is longer than all of them is counted, too."""
         for index, bound in enumerate(BOUNDS):
             trips = RoundTrips()
-            measured = MeasuredPings(PingTracker(), trips)
-            for nonce, micros in enumerate((bound - 1, bound, bound + 1)):
-                measured.sent(nonce, 0.0)
-                measured.received(nonce, micros / 1_000_000)
+            for micros in (bound - 1, bound, bound + 1):
+                trips.add(micros / 1_000_000)
             self.assertEqual(trips.counts[index : index + 2], [2, 1])
-            self.assertEqual(sum(trips.counts), 3)
+            self.assertEqual((sum(trips.counts), trips.micros), (3, 3 * bound))
         self.assertEqual(len(trips.counts), len(BOUNDS) + 1)
         self.assertEqual(list(trips.up_to())[-2:], [2, 3])
-
-    def test_clock_set_back(self) -> None:
-        """The sum does not fall when the clock is set back meanwhile."""
-        trips = RoundTrips()
-        measured = MeasuredPings(PingTracker(), trips)
-        for nonce, sent, received in ((1, 0.0, 2.0), (2, 100.0, 50.0)):
-            measured.sent(nonce, sent)
-            measured.received(nonce, received)
-        self.assertEqual((sum(trips.counts), trips.micros), (2, 2_000_000))
 
 
 class HandlerTimesTests(WholePeerTestCase):
