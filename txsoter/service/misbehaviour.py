@@ -9,8 +9,8 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 
 from txsoter.errors import CloseReason
+from txsoter.ip import address_group
 from txsoter.peer.addressing import host_and_port
-from txsoter.peer.limits import address_group
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.service.observers import Observer
 from txsoter.service.scores import UNKNOWN_COMMAND_WEIGHT, WEIGHTS, Entry, Scores

@@ -15,13 +15,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txsoter.errors import CloseCause, ConnectionClosed, FieldError
+from txsoter.ip import is_routable
 from txsoter.peer.handshake import State
 from txsoter.peer.logs import sanitize
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.service.book.buckets import Skip
 from txsoter.service.book.keeper import BookKeeper
 from txsoter.service.book.known import Known
-from txsoter.service.book.places import Place, group_of, is_routable, place_at
+from txsoter.service.book.places import Place, group_of, place_at
 
 __all__ = ["EndpointFor", "HasPeers", "OutboundService", "endpoint_place", "endpoints_like"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from txsoter.errors import CloseCause, FieldError
-from txsoter.peer.limits import address_group
+from txsoter.ip import address_group, parse_ip
 
 __all__ = ["LOOPBACK", "THRESHOLD", "UNKNOWN_COMMAND_WEIGHT", "WEIGHTS", "Entry", "Scores"]
 
@@ -99,7 +99,7 @@ class Scores:
     """Scores of addresses, which decay, and refusals of those who have reached the threshold.
 
     Pure: times are seconds, as arguments. As many addresses are remembered as ``max_entries`` says, the latest ones;
-    an address is what :func:`~txsoter.peer.limits.address_group` makes of it.
+    an address is what :func:`~txsoter.ip.address_group` makes of it.
 
     :param threshold: the score from which on an address is refused.
     :param half_life: seconds in which a score falls to its half.
@@ -138,7 +138,7 @@ class Scores:
 
     def is_whitelisted(self, host: str | None) -> bool:
         """Whether ``host`` is neither scored nor refused; so is what is no IP."""
-        ip = _ip(host)
+        ip = parse_ip(host)
         return ip is None or any(ip in network for network in self.whitelist)
 
     def add(self, host: str | None, points: float, reason: str, now: float) -> bool:
@@ -227,14 +227,6 @@ def _remember(where: OrderedDict[str, _Score], group: str, score: _Score, most: 
     where[group] = score
     if len(where) > most:
         where.popitem(last=False)
-
-
-def _ip(host: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        ip = ipaddress.ip_address((host or "").partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(ip, "ipv4_mapped", None) or ip
 
 
 def _network(text: Any) -> Network:

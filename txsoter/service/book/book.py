@@ -13,10 +13,11 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from txsoter.errors import FieldError, LocalError
+from txsoter.ip import is_routable
 from txsoter.networks import SIMNET, Network
 from txsoter.service.book.buckets import Buckets, Skip
 from txsoter.service.book.known import Known, Row
-from txsoter.service.book.places import Place, is_routable, place_at
+from txsoter.service.book.places import Place, place_at
 from txsoter.service.book.store import BookDamaged, Changes, Store
 from txsoter.service.book.worker import OwnThread, Worker
 from txsoter.wire import MAX_ADDRESSES, NetAddress, Services

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from random import Random
 
+from txsoter.ip import is_routable
 from txsoter.service.book.known import DAY, FUTURE, HOUR, MINUTE, WEEK, WORKED_ONCE, Known, Row
-from txsoter.service.book.places import Place, is_routable, source_group
+from txsoter.service.book.places import Place, source_group
 from txsoter.service.book.tables import NEW_BUCKETS, TRIED_BUCKETS, Slots, Table
 
 __all__ = ["Buckets"]

@@ -9,13 +9,13 @@ from random import Random, SystemRandom
 from twisted.internet.interfaces import IAddress
 
 from txsoter.errors import CloseCause, CloseReason
+from txsoter.ip import address_group, is_v4
 from txsoter.peer.addressing import host_and_port, ip_of
 from txsoter.peer.handshake import State
-from txsoter.peer.limits import address_group
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.service.book.book import AddressBook
 from txsoter.service.book.known import DAY
-from txsoter.service.book.places import Place, is_v4, place_at
+from txsoter.service.book.places import Place, place_at
 from txsoter.service.observers import Observer
 from txsoter.wire import MAX_ADDRESSES, Addr, AddrCache, GetAddr, GetAddrCache, NetAddress
 

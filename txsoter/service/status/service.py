@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -12,7 +11,8 @@ from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from txsoter.peer.addressing import address_text, ip_of
+from txsoter.ip import parse_ip
+from txsoter.peer.addressing import address_text, host_and_port
 from txsoter.peer.config import PeerConfig
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.service.peers import ListeningService
@@ -113,8 +113,8 @@ class StatusService(MultiService):
         self._picture.started_at = self._clock.seconds()
         self._sampling.start(SAMPLE_SECONDS)
         port = self._listening.port
-        ip = None if port is None else ip_of(port.getHost())
-        if ip is not None and not ip_address(ip).is_loopback:
+        ip = None if port is None else parse_ip(host_and_port(port.getHost())[0])
+        if ip is not None and not ip.is_loopback:
             self.log.warn("the status page at {url} can be seen by whoever reaches it", url=self.url)
 
     def _sample(self) -> None:
