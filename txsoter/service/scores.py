@@ -98,8 +98,8 @@ class _Score:
 class Scores:
     """Scores of addresses, which decay, and refusals of those who have reached the threshold.
 
-    Pure: times are seconds, as arguments. As many addresses are remembered as ``max_entries`` says, the latest ones;
-    an address is what :func:`~txsoter.ip.address_group` makes of it.
+    Pure: times are seconds of a clock that is never set, as arguments. As many addresses are remembered as
+    ``max_entries`` says, the latest ones; an address is what :func:`~txsoter.ip.address_group` makes of it.
 
     :param threshold: the score from which on an address is refused.
     :param half_life: seconds in which a score falls to its half.
@@ -212,8 +212,7 @@ class Scores:
         return None
 
     def _points(self, score: _Score, now: float) -> float:
-        # a clock that was set back must not raise it
-        return float(score.points * 0.5 ** (max(0.0, now - score.at) / self.half_life))
+        return float(score.points * 0.5 ** ((now - score.at) / self.half_life))
 
     def _forget(self, now: float) -> None:
         """Drop what is over."""
