@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from txsoter.clock import wall
 from txsoter.errors import (
     CloseCause,
     ClosedBy,
@@ -164,7 +165,7 @@ class PeerConversation(PeerConnection):
             return False
         nonce = config.random.getrandbits(64)
         receiver = receiver_address(self._address, config.hides(ip_of(self._address)))
-        version = own_version(config, receiver, height, nonce, self._clock.seconds())
+        version = own_version(config, receiver, height, nonce, wall(self._clock)())
         try:
             frame = self._encode(version, Encoding.BASE)
         except LocalError as error:
@@ -199,7 +200,7 @@ class PeerConversation(PeerConnection):
             relay=version.relay,
         )
         self._max_height = version.last_block
-        self._time_offset = version.timestamp - int(self._clock.seconds())
+        self._time_offset = version.timestamp - int(wall(self._clock)())
         self.state = move(self.state, State.VERSION_KNOWN)
         return True
 
