@@ -81,9 +81,7 @@ class Server(Behind):
 
     def __init__(self, may_enter: Callable[..., str | None] | None = None, **fields: Any) -> None:
         super().__init__()
-        self.ready: list[SoterPeerProtocol] = []
-        listeners = Listeners(on_ready=self.ready.append)
-        self.factory = SoterServerFactory(config(listeners=listeners, **fields), may_enter=may_enter)
+        self.factory = SoterServerFactory(config(**fields), may_enter=may_enter)
 
     async def __aenter__(self) -> Server:
         self._port = await serverFromString(real_reactor(), PORT).listen(self.factory)
@@ -103,7 +101,8 @@ async def test_a_peer_has_the_address_that_the_proxy_gives_and_is_told_it() -> N
         told: Deferred[Version] = Deferred()
         async with Server() as server:
             await server.dial(header(host), listeners=Listeners(on_version=noting(told)))
-            [peer] = server.ready
+            [peer] = server.factory.peers
+            await peer.when_ready()
             shown = f"[{host}]:5555" if ":" in host else f"{host}:5555"
             assert (peer.address, peer.stats().address, str(peer)) == (shown, shown, f"{shown} (inbound)")
             version = await told
