@@ -22,10 +22,11 @@ def remote_address(peer: SoterPeerProtocol) -> IAddress | None:
     if transport is None:
         return None
     address: IAddress | None = transport.getPeer()
-    while isinstance(transport, ProtocolWrapper):
-        below: Any = transport.transport
-        # one that has addresses of its own gives those of the connection below until it knows better
-        if type(transport).getPeer is not ProtocolWrapper.getPeer and address == below.getPeer():
+    # from wrapper to wrapper, down to the connection
+    while (below := getattr(transport, "transport", None)) is not None:
+        own = isinstance(transport, ProtocolWrapper) and type(transport).getPeer is not ProtocolWrapper.getPeer
+        # one that has addresses of its own gives those of what is below until it knows better
+        if own and address == below.getPeer():
             return None
         transport = below
     return address

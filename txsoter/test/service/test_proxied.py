@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -148,9 +149,9 @@ async def test_who_may_enter_is_asked_of_the_remote_not_of_the_proxy() -> None:
 class Node(Behind):
     """A node on such a port, by which nobody is whitelisted."""
 
-    def __init__(self) -> None:
+    def __init__(self, capture: Path | None = None) -> None:
         super().__init__()
-        self.service = NodeService(config(), NodeSettings(whitelist=()))
+        self.service = NodeService(config(), NodeSettings(whitelist=(), capture=capture))
         self.service.listen(serverFromString(real_reactor(), PORT), PORT)
 
     async def __aenter__(self) -> Node:
@@ -173,9 +174,10 @@ class Node(Behind):
         return {each.address: each.until is not None for each in self.service.scores.entries()}
 
 
+@pytest.mark.parametrize("records", [False, True])
 @over_sockets()
-async def test_who_misbehaves_behind_a_proxy_is_banned_and_the_proxy_is_not() -> None:
-    async with Node() as node:
+async def test_who_misbehaves_behind_a_proxy_is_banned_and_the_proxy_is_not(records: bool, tmp_path: Path) -> None:
+    async with Node(tmp_path if records else None) as node:
         good = await node.dial(header("203.0.113.2"))
         await node.misbehave(header("203.0.113.1"))
         await node.misbehave(header("2001:db8::9"))
@@ -185,10 +187,11 @@ async def test_who_misbehaves_behind_a_proxy_is_banned_and_the_proxy_is_not() ->
         assert (good.state.value, other.state.value) == ("ready", "ready")
 
 
+@pytest.mark.parametrize("records", [False, True])
 @over_sockets()
-async def test_a_proxy_that_names_nobody_is_not_scored() -> None:
+async def test_a_proxy_that_names_nobody_is_not_scored(records: bool, tmp_path: Path) -> None:
     """As for its health checks: with a header that says so, without one, and with one that is none."""
-    async with Node() as node:
+    async with Node(tmp_path if records else None) as node:
         await node.misbehave(b"PROXY UNKNOWN\r\n", times=4)
         for line in (b"", b"GET / HTTP/1.1\r\n\r\n"):
             remote = await connectProtocol(behind(node.port, line), Remote())
