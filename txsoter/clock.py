@@ -14,7 +14,10 @@ from twisted.internet.interfaces import IReactorCore, IReactorTime
 
 from txsoter.errors import LocalError
 
-__all__ = ["monotonic", "use_monotonic_time", "wall"]
+__all__ = ["TimeStamps", "monotonic", "use_monotonic_time", "wall"]
+
+_STEP = 0.5
+"""Seconds that make a difference between two clocks a step; less is what it takes to read them."""
 
 
 def monotonic(clock: IReactorTime) -> Callable[[], float]:
@@ -34,6 +37,38 @@ def wall(clock: IReactorTime) -> Callable[[], float]:
         return time.time
     found: Callable[[], float] = getattr(clock, "wall_seconds", clock.seconds)
     return found
+
+
+class TimeStamps:
+    """Wall-clock time stamps of moments that were measured by :func:`monotonic`.
+
+    A step of the wall clock moves the stamps of all moments, past ones too: compared with the stamp of now they show
+    the same ages as before. Otherwise a moment's stamp stays the same to the last digit, because the difference of
+    the two clocks is kept until it has changed by half a second.
+
+    :param clock: whose times they are.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._monotonic = monotonic(clock)
+        self._wall = wall(clock)
+        self._offset = self._wall() - self._monotonic()
+
+    @property
+    def offset(self) -> float:
+        """Seconds to add to a moment to get its stamp."""
+        offset = self._wall() - self._monotonic()
+        if abs(offset - self._offset) >= _STEP:
+            self._offset = offset
+        return self._offset
+
+    def of(self, moment: float) -> float:
+        """Return the stamp of a moment, in seconds since 1970."""
+        return moment + self.offset
+
+    def now(self) -> float:
+        """Return the stamp of now, in seconds since 1970."""
+        return self.of(self._monotonic())
 
 
 def use_monotonic_time(reactor: Any) -> None:

@@ -15,6 +15,7 @@ from twisted.logger import LogLevel
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
+from txsoter.clock import use_monotonic_time
 from txsoter.core.log_text import MessageLog
 from txsoter.errors import FieldError, TxsoterError
 from txsoter.networks import REGTEST, SIMNET, network_named
@@ -323,7 +324,11 @@ class Options(BaseOptions):
 
 
 def makeService(options: Options) -> ProcessService:
-    """The service that the options ask for."""
+    """The service that the options ask for; from now on the reactor measures on a clock that nobody can set."""
+    # not before: twistd and twist let their user choose which one is installed; nothing is scheduled on it yet
+    from twisted.internet import reactor
+
+    use_monotonic_time(reactor)
     node = NodeService(options.config, options.node)
     for name, endpoint in options.listens:
         node.listen(endpoint, name)

@@ -56,7 +56,7 @@ class Settings(Protocol):
 class Host(Protocol):
     """The part of an adapter that a reporter calls."""
 
-    def log(self, level: int, text: str, error: BaseException | None = None, **fields: Any) -> None:
+    def log(self, level: int, text: str, error: BaseException | None = None, /, **fields: Any) -> None:
         """Log ``text``, whose ``{names}`` stand for the fields.
 
         :param level: of the standard library's logging.
@@ -153,7 +153,7 @@ class Reporter:
         for line in log_lines(self._config.log_messages, sends, message, payload, str(self)):
             self._host.log(logging.DEBUG, "{line}", line=line)
 
-    def _log(self, level: int, text: str, error: BaseException | None = None, **fields: Any) -> None:
+    def _log(self, level: int, text: str, error: BaseException | None = None, /, **fields: Any) -> None:
         self._host.log(level, "{peer}: " + text, error, peer=str(self), **fields)
 
     # -- events --------------------------------------------------------------------------------

@@ -31,7 +31,8 @@ async def connect(host: str | None, port: int | None, config: PeerConfig, **opti
     """
     check_config(config)
     peer = Peer(config, inbound=False)
-    loop = asyncio.get_running_loop()
+    # its overloads tell addresses from sockets, which are passed on here
+    loop: Any = asyncio.get_running_loop()
     try:
         if "path" in options:
             await loop.create_unix_connection(lambda: peer.protocol, **options)
@@ -77,7 +78,7 @@ class Server:
 
     async def listen(self, host: str | Sequence[str] | None, port: int | None, **options: Any) -> None:
         """Listen, as for :func:`serve`. May be called again, for other addresses."""
-        loop = asyncio.get_running_loop()
+        loop: Any = asyncio.get_running_loop()
         if "path" in options:
             listening = await loop.create_unix_server(self._door, **options)
         else:

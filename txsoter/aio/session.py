@@ -201,7 +201,7 @@ class Session(asyncio.Protocol):
 
     # -- what the reporter calls ---------------------------------------------------------------
 
-    def log(self, level: int, text: str, error: BaseException | None = None, **fields: Any) -> None:
+    def log(self, level: int, text: str, error: BaseException | None = None, /, **fields: Any) -> None:
         """Log ``text`` with its fields."""
         if _log.isEnabledFor(level):
             _log.log(level, "%s", text.format(**fields), exc_info=error)

@@ -53,6 +53,12 @@ MAX_WAITING = 1 << 26
 """Bytes that may wait for the disk; what comes beyond that is not recorded."""
 
 
+def unset_micros() -> Callable[[], int]:
+    """Return a clock that gives microseconds since 1970, and that nobody can set from now on."""
+    ahead = time.time_ns() - time.monotonic_ns()
+    return lambda: (time.monotonic_ns() + ahead) // 1000
+
+
 class Capture(Service):
     """Makes peers whose conversations are recorded: what :class:`~txsoter.service.PeerService` takes as ``protocol``.
 
@@ -65,7 +71,8 @@ class Capture(Service):
     :param max_total: bytes that the directory may take; those written to the longest ago go first.
     :param max_connection: bytes of one connection; the newest are kept.
     :param protocol: the class of its peers.
-    :param micros: gives the time in microseconds since 1970.
+    :param micros: gives the time in microseconds since 1970; by default the wall clock's at a conversation's beginning,
+        and from then on what has really passed, so that a recording has no gaps that were none.
     :param in_thread: runs what waits for the disk; by default in a thread of the reactor's pool.
     :raises FieldError: for limits that cannot be.
     :ivar stopped: why nothing more is recorded, or None.
@@ -82,7 +89,7 @@ class Capture(Service):
         max_total: int = MAX_TOTAL,
         max_connection: int = MAX_CONNECTION,
         protocol: type[SoterPeerProtocol] = SoterPeerProtocol,
-        micros: Callable[[], int] = lambda: time.time_ns() // 1000,
+        micros: Callable[[], int] | None = None,
         in_thread: Callable[[Callable[[], None]], Deferred[None]] | None = None,
         store: CaptureStore | None = None,
     ) -> None:
@@ -92,7 +99,7 @@ class Capture(Service):
             raise FieldError("Capture.max_total", max_total, f"at least max_connection, {max_connection}")
         self.stopped: str | None = None
         self.dropped = 0
-        self.micros = micros
+        self._micros = micros
         self._reactor = reactor
         self._store = CaptureStore(Path(directory), max_total, max_connection) if store is None else store
         self._in_thread = self._in_pool if in_thread is None else in_thread
@@ -144,6 +151,10 @@ class Capture(Service):
         tape = Tape(self, peer, address)
         self._tapes.add(tape)
         return tape
+
+    def conversation_clock(self) -> Callable[[], int]:
+        """A clock for a conversation that begins now."""
+        return unset_micros() if self._micros is None else self._micros
 
     def forget(self, tape: Tape) -> None:
         """A connection has ended."""

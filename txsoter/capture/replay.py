@@ -20,6 +20,7 @@ from txsoter.capture.errors import CaptureError
 from txsoter.capture.frames import Frame, FrameSplitter, magic_bytes
 from txsoter.capture.records import Record
 from txsoter.capture.show import Row
+from txsoter.clock import monotonic
 from txsoter.core.handshake import own_version
 from txsoter.core.net_address import receiver_address
 from txsoter.core.sanitize import sanitize
@@ -105,6 +106,7 @@ class Player(Protocol):
         self._side = side
         self._network = network
         self._clock = clock
+        self._seconds = monotonic(clock)
         self._micros = micros
         self._speed = speed
         self._raw = raw
@@ -143,7 +145,7 @@ class Player(Protocol):
     def connectionMade(self) -> None:
         """Begin."""
         self.transport.registerProducer(self, True)
-        self._heard_at = self._clock.seconds()
+        self._heard_at = self._seconds()
         if self._raw:
             self._play()
             return
@@ -258,7 +260,7 @@ class Player(Protocol):
         except CaptureError as error:
             self._fail(error)
             return
-        self._start = self._clock.seconds()
+        self._start = self._seconds()
         self._recorded_start = 0 if self._next is None else self._next.time
         self._go_on()
 
@@ -279,7 +281,7 @@ class Player(Protocol):
                 if record is None:
                     self._played()
                     return
-                wait = self._due(record) - self._clock.seconds()
+                wait = self._due(record) - self._seconds()
                 if wait > 0 or written > PIECE:
                     self._turn = self._clock.callLater(max(0.0, wait), self._go_on)
                     return
@@ -324,14 +326,14 @@ class Player(Protocol):
         """All is said: wait for the last answers."""
         self._playing = False
         self.outcome.whole = True
-        self._over_at = self._clock.seconds()
+        self._over_at = self._seconds()
         self._heard_at = self._over_at
         self._look()
 
     def _look(self) -> None:
         self._turn = None
         assert self._over_at is not None
-        left = min(self._heard_at + self._linger, self._over_at + self._timeout) - self._clock.seconds()
+        left = min(self._heard_at + self._linger, self._over_at + self._timeout) - self._seconds()
         if left <= 0:
             self._hang_up("all was played")
         else:
@@ -341,7 +343,7 @@ class Player(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes have come."""
-        self._heard_at = self._clock.seconds()
+        self._heard_at = self._seconds()
         skipped = self._splitter.skipped
         for each in self._splitter.feed(data):
             self._answer(each)

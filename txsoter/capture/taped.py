@@ -21,21 +21,24 @@ __all__ = ["TapedPeer", "TapedTransport", "taped"]
 
 
 class TapedTransport:
-    """A transport, whose writes are recorded; provides what that provides."""
+    """A transport, whose writes are recorded; provides what that provides.
+
+    :ivar transport: the transport itself, as a wrapper of Twisted's has it.
+    """
 
     def __init__(self, transport: Any, tape: Tape) -> None:
-        self._transport = transport
+        self.transport = transport
         self._tape = tape
         directlyProvides(self, providedBy(transport))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
+        return getattr(self.transport, name)
 
     def write(self, data: bytes) -> None:
         """Record ``data``, and write it."""
         # it first: the transport may close in the middle of that
         self._tape.sent(data)
-        self._transport.write(data)
+        self.transport.write(data)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         """Record and write several."""

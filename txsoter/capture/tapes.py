@@ -24,9 +24,8 @@ __all__ = ["Recorder", "Tape"]
 class Recorder(Protocol):
     """Who writes tapes."""
 
-    @property
-    def micros(self) -> Callable[[], int]:
-        """Gives the time."""
+    def conversation_clock(self) -> Callable[[], int]:
+        """A clock for a conversation that begins now: it gives microseconds since 1970."""
         ...
 
     def has_room(self, size: int) -> bool:
@@ -53,10 +52,22 @@ class Tape:
     :param peer: whose connection.
     """
 
-    __slots__ = ("_closed", "_dropped", "_folder", "_negotiated", "_network", "_peer", "_recorder", "_reel", "_said")
+    __slots__ = (
+        "_closed",
+        "_dropped",
+        "_folder",
+        "_micros",
+        "_negotiated",
+        "_network",
+        "_peer",
+        "_recorder",
+        "_reel",
+        "_said",
+    )
 
     def __init__(self, recorder: Recorder, peer: SoterPeerProtocol, address: str) -> None:
-        network, now = peer.config.network, recorder.micros()
+        self._micros = recorder.conversation_clock()
+        network, now = peer.config.network, self._micros()
         magic = magic_bytes(network.magic)
         self._recorder = recorder
         self._peer: SoterPeerProtocol | None = peer
@@ -83,11 +94,11 @@ class Tape:
             self._said = True
             frames = track.splitter.feed(data)
             if track.splitter.skipped != track.skipped:
-                self._reel.note_skipped(track, self._recorder.micros())
+                self._reel.note_skipped(track, self._micros())
             if frames:
                 size = frames_size(frames)
                 if self._recorder.has_room(size):
-                    self._reel.record(track, frames, size, self._recorder.micros())
+                    self._reel.record(track, frames, size, self._micros())
                     self._recorder.added(self, size)
                 else:
                     self._dropped += len(frames)
@@ -99,7 +110,7 @@ class Tape:
         """The peer has found what came to be malformed."""
         if not self._closed:
             command = None if error.command is None else sanitize(error.command, 12)
-            now, reason = self._recorder.micros(), sanitize(error.reason)
+            now, reason = self._micros(), sanitize(error.reason)
             self._reel.note(now, "malformed", direction="recv", command=command, reason=reason)
 
     def close(self, reason: str) -> None:
@@ -112,7 +123,7 @@ class Tape:
         if self._peer is not None and self._peer.close_reason is not None:
             reason = str(self._peer.close_reason)
         dropped = {"dropped": self._dropped} if self._dropped else {}
-        self._reel.close(self._recorder.micros(), reason, **dropped)
+        self._reel.close(self._micros(), reason, **dropped)
         self._closed = True
         # a connection on which nothing was said leaves nothing
         if self._said:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +13,7 @@ from typing_extensions import Self
 from txsoter.core.agents import SemanticVersion, parse_version, user_agent
 from txsoter.core.memory_budget import MemoryBudget
 from txsoter.errors import FieldError
+from txsoter.ip import parse_ip
 from txsoter.networks import MAINNET, Network
 from txsoter.wire import PROTOCOL_VERSION, Encoding, Services, Version
 
@@ -79,15 +79,6 @@ def _strings(value: Any) -> tuple[str, ...]:
     return strings
 
 
-def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """An IP to compare: an IPv4 one is the same through an IPv6 socket.
-
-    :raises ValueError: when ``host`` is none.
-    """
-    ip = ipaddress.ip_address(host)
-    return getattr(ip, "ipv4_mapped", None) or ip
-
-
 _HOST_AND_PORT = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^\s:\[\]]+)):([0-9]{1,5})", re.ASCII)
 
 
@@ -95,10 +86,10 @@ def _proxy_host(proxy: str) -> str:
     found = _HOST_AND_PORT.fullmatch(proxy)
     if found is not None and 0 < int(found[3]) < 1 << 16:
         return found[1] or found[2]
-    try:
-        return str(ipaddress.ip_address(proxy))
-    except ValueError:
-        raise FieldError("PeerConfig.proxy", proxy, "HOST:PORT, such as 127.0.0.1:9050") from None
+    ip = parse_ip(proxy)
+    if ip is None:
+        raise FieldError("PeerConfig.proxy", proxy, "HOST:PORT, such as 127.0.0.1:9050")
+    return str(ip)
 
 
 _HUGE = 1 << 62
@@ -263,8 +254,5 @@ class ConnectionConfig:
         """
         if self.proxy_host is None:
             return False
-        try:
-            proxy = _ip(self.proxy_host)
-        except ValueError:
-            return True
-        return host is not None and _ip(host) == proxy
+        proxy = parse_ip(self.proxy_host)
+        return proxy is None or parse_ip(host) == proxy

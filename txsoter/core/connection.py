@@ -183,7 +183,7 @@ class Connection:
             elif channel.rate_limit is not None and not channel.may_read():
                 break
             if reader.ahead:
-                item: Received | MalformedMessage = reader.pop_ahead()
+                item = reader.pop_ahead()
             else:
                 found = reader.read()
                 if found is None:

@@ -10,7 +10,7 @@ from txsoter.core.channel import Channel
 from txsoter.core.events import READY, Notice, Observed, RoundTrip
 from txsoter.core.handshake import LIVE_NONCES, check_protocol_version, check_version, own_version
 from txsoter.core.keepalive import pong_frame
-from txsoter.core.net_address import LOOPBACK_NAMES, ip_of_host, receiver_address
+from txsoter.core.net_address import LOOPBACK_NAMES, receiver_address
 from txsoter.core.sanitize import MAX_REASON, sanitize
 from txsoter.core.state import State, Trigger, transition
 from txsoter.errors import CloseCause, ClosedBy, LocalError, MalformedMessage
@@ -57,7 +57,7 @@ def say_version(channel: Channel) -> bool:
         channel.close(CloseCause.LOCAL_FAILURE, "newest_block failed")
         return False
     nonce = channel.random.getrandbits(64)
-    receiver = receiver_address(channel.host, channel.port, config.hides(ip_of_host(channel.host)))
+    receiver = receiver_address(channel.host, channel.port, config.hides(channel.host))
     version = own_version(config, receiver, height, nonce, channel.now + channel.wall_offset)
     try:
         frame = channel.encode(version, Encoding.BASE)

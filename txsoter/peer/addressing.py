@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 
-from txsoter.core.net_address import ip_of_host
+from txsoter.ip import parse_ip
 
 __all__ = ["address_text", "host_and_port", "ip_of"]
 
@@ -33,4 +33,5 @@ def address_text(address: IAddress | None) -> str:
 
 def ip_of(address: IAddress | None) -> str | None:
     """Return a remote's IP without a zone; None for one that has none, such as an onion name or a path."""
-    return ip_of_host(host_and_port(address)[0])
+    ip = parse_ip(host_and_port(address)[0])
+    return None if ip is None else str(ip)

@@ -2,26 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
-
-__all__ = ["Admission", "address_group"]
-
-
-def address_group(host: str | None) -> str | None:
-    """What counts as one address: an IPv4 one, or the 64 bits of an IPv6 network that one subscriber is given.
-
-    None for what is no IP, such as a path: it cannot be counted.
-    """
-    if host is None:
-        return None
-    try:
-        ip = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return None
-    mapped = getattr(ip, "ipv4_mapped", None)
-    if isinstance(ip, ipaddress.IPv4Address) or mapped is not None:
-        return str(mapped or ip)
-    return str(ipaddress.ip_network((ip, 64), strict=False))
+__all__ = ["Admission"]
 
 
 class Admission:

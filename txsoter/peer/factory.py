@@ -11,8 +11,9 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
 from txsoter.errors import CloseReason
+from txsoter.ip import address_group
 from txsoter.peer.addressing import host_and_port
-from txsoter.peer.admission import Admission, address_group
+from txsoter.peer.admission import Admission
 from txsoter.peer.config import PeerConfig
 from txsoter.peer.protocol import SoterPeerProtocol
 

@@ -8,11 +8,13 @@ from typing import cast
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 
+from txsoter.clock import monotonic
 from txsoter.errors import CloseReason
+from txsoter.ip import address_group
 from txsoter.peer.addressing import host_and_port
-from txsoter.peer.admission import address_group
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.service.observers import Observer
+from txsoter.service.remotes import remote_address
 from txsoter.service.scores import UNKNOWN_COMMAND_WEIGHT, WEIGHTS, Entry, Scores
 from txsoter.wire import Unknown
 
@@ -29,7 +31,7 @@ class ScoreKeeper(Observer):
 
     :param scores: where they are kept.
     :param peers: gives those that live: when an address comes to be refused, its connections are closed.
-    :param clock: by default the reactor.
+    :param clock: by default the reactor; setting its wall clock neither lengthens nor ends a refusal.
     """
 
     log = Logger()
@@ -47,7 +49,7 @@ class ScoreKeeper(Observer):
             clock = cast(IReactorTime, reactor)
         self.scores = scores
         self._peers = peers
-        self._clock = clock
+        self._seconds = monotonic(clock)
 
     # -- as an observer ------------------------------------------------------------------------
 
@@ -68,7 +70,7 @@ class ScoreKeeper(Observer):
         :param reason: for people, and no text of the remote's.
         """
         host = _host_of(peer)
-        if host is None or not self.scores.add(host, points, reason, self._clock.seconds()):
+        if host is None or not self.scores.add(host, points, reason, self._seconds()):
             return
         group = address_group(host)
         self.log.info(
@@ -84,20 +86,20 @@ class ScoreKeeper(Observer):
 
     def may_dial(self, host: str | None) -> str | None:
         """Why ``host`` should not be dialled; None when it may be."""
-        return self.scores.why_refused(host, self._clock.seconds())
+        return self.scores.why_refused(host, self._seconds())
 
     def entries(self) -> list[Entry]:
         """Those that are refused, and those that have a score, the latest first."""
-        return self.scores.entries(self._clock.seconds())
+        return self.scores.entries(self._seconds())
 
     def refused(self) -> int:
         """How many addresses are refused."""
-        return self.scores.refused(self._clock.seconds())
+        return self.scores.refused(self._seconds())
 
 
 def _host_of(peer: SoterPeerProtocol) -> str | None:
-    """The remote's IP; None where there is none, or where it is our proxy's, behind which anybody may be."""
-    host = peer.address.rpartition(":")[0].strip("[]")
+    """The remote's IP; None where there is none, or only a proxy of ours is known, behind which anybody may be."""
+    host = host_and_port(remote_address(peer))[0]
     group = address_group(host)
     config = peer.config
     if group is None or group == address_group(config.proxy_host):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable, Iterable
 from random import Random, SystemRandom
@@ -10,6 +11,7 @@ from typing import Any, Protocol, cast
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import clientFromString, quoteStringArgument
+from twisted.internet.error import ConnectError, NoRouteError
 from twisted.internet.interfaces import IDelayedCall, IProtocolFactory, IStreamClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -17,11 +19,12 @@ from twisted.python.failure import Failure
 from txsoter.core.sanitize import sanitize
 from txsoter.core.state import State
 from txsoter.errors import CloseCause, ConnectionClosed, FieldError
+from txsoter.ip import is_routable
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.service.book.buckets import Skip
 from txsoter.service.book.keeper import BookKeeper
 from txsoter.service.book.known import Known
-from txsoter.service.book.places import Place, group_of, is_routable, place_at
+from txsoter.service.book.places import Place, group_of, place_at
 
 __all__ = ["EndpointFor", "HasPeers", "OutboundService", "endpoint_place", "endpoints_like"]
 
@@ -42,6 +45,26 @@ ATTEMPT_TIMEOUT = 60.0
 
 FRUITLESS = 10
 """Attempts in a row after which an operator should know."""
+
+OURS = frozenset(
+    {
+        # no way there: no IPv6 here, no network, a router of ours that is not there
+        errno.ENETUNREACH,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.EAFNOSUPPORT,
+        errno.EADDRNOTAVAIL,
+        # our own firewall
+        errno.EACCES,
+        errno.EPERM,
+        # nothing left to connect with
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOBUFS,
+        errno.ENOMEM,
+    }
+)
+"""Errors of a socket that say nothing of the remote."""
 
 EndpointFor = Callable[[str, int], IStreamClientEndpoint]
 """Makes the endpoint for an IP and a port."""
@@ -206,13 +229,13 @@ class OutboundService(Service):
             if is_routable(place.ip):
                 hosts.add(place.ip)
                 groups.add(group_of(place))
-        now = self._clock.seconds()
+        now = self._book.now()
 
         def skip(known: Known) -> bool:
             place = known.place
             if place in places or place.ip in hosts or known.group in groups:
                 return True
-            if 0 <= now - known.attempted < REDIAL_AFTER:
+            if now - known.attempted < REDIAL_AFTER:
                 return True
             return self._may_dial is not None and self._may_dial(place.host) is not None
 
@@ -273,8 +296,12 @@ class OutboundService(Service):
 
 def _is_our_doing(error: BaseException | None) -> bool:
     """Whether an attempt failed for a reason that says nothing of the remote."""
-    ours = (CloseCause.DISCONNECT, CloseCause.LOCAL_FAILURE, CloseCause.OVER_BUDGET)
-    return isinstance(error, ConnectionClosed) and error.reason.cause in ours
+    if isinstance(error, ConnectionClosed):
+        return error.reason.cause in (CloseCause.DISCONNECT, CloseCause.LOCAL_FAILURE, CloseCause.OVER_BUDGET)
+    if isinstance(error, NoRouteError):
+        return True
+    number = error.osError if isinstance(error, ConnectError) else getattr(error, "errno", None)
+    return number in OURS
 
 
 def _when_over(attempt: Deferred[None]) -> Deferred[None]:

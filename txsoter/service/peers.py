@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from txsoter.clock import monotonic
 from txsoter.core.listeners import Listeners
 from txsoter.core.sanitize import sanitize
 from txsoter.errors import CloseCause, ConnectionClosed, FieldError
@@ -129,7 +130,7 @@ class PeerService(MultiService):
             from twisted.internet import reactor
 
             self._clock = cast(IReactorTime, reactor)
-        dialling = Dialling(endpoint, name, self._outbound, self._clock.seconds, self._give_up_after)
+        dialling = Dialling(endpoint, name, self._outbound, monotonic(self._clock), self._give_up_after)
         client = ClientService(dialling, Factory.forProtocol(ReadyPeer), self._retry_policy, self._clock)
         dialling.client = client
         self._dialled[name] = dialling

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from txsoter.errors import CloseCause, FieldError
-from txsoter.peer.admission import address_group
+from txsoter.ip import address_group, parse_ip
 
 __all__ = ["LOOPBACK", "THRESHOLD", "UNKNOWN_COMMAND_WEIGHT", "WEIGHTS", "Entry", "Scores"]
 
@@ -100,6 +100,8 @@ class Scores:
 
     Pure: times are seconds, as arguments. As many addresses are remembered as ``max_entries`` says, the latest ones;
     an address is what :func:`~txsoter.peer.admission.address_group` makes of it.
+    Pure: times are seconds of a clock that is never set, as arguments. As many addresses are remembered as
+    ``max_entries`` says, the latest ones; an address is what :func:`~txsoter.ip.address_group` makes of it.
 
     :param threshold: the score from which on an address is refused.
     :param half_life: seconds in which a score falls to its half.
@@ -138,7 +140,7 @@ class Scores:
 
     def is_whitelisted(self, host: str | None) -> bool:
         """Whether ``host`` is neither scored nor refused; so is what is no IP."""
-        ip = _ip(host)
+        ip = parse_ip(host)
         return ip is None or any(ip in network for network in self.whitelist)
 
     def add(self, host: str | None, points: float, reason: str, now: float) -> bool:
@@ -212,8 +214,7 @@ class Scores:
         return None
 
     def _points(self, score: _Score, now: float) -> float:
-        # a clock that was set back must not raise it
-        return float(score.points * 0.5 ** (max(0.0, now - score.at) / self.half_life))
+        return float(score.points * 0.5 ** ((now - score.at) / self.half_life))
 
     def _forget(self, now: float) -> None:
         """Drop what is over."""
@@ -227,14 +228,6 @@ def _remember(where: OrderedDict[str, _Score], group: str, score: _Score, most: 
     where[group] = score
     if len(where) > most:
         where.popitem(last=False)
-
-
-def _ip(host: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        ip = ipaddress.ip_address((host or "").partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(ip, "ipv4_mapped", None) or ip
 
 
 def _network(text: Any) -> Network:

@@ -1,12 +1,15 @@
-"""Which tests are only run when they are asked for: ``pytest -m soak`` and ``pytest -m browser`` run them."""
+"""Which tests are only run when they are asked for, such as by ``pytest -m soak``."""
 
 from __future__ import annotations
 
 import pytest
 
+from txsoter.test.faked_time import LIBRARY
+
 ONLY_WHEN_ASKED = {
     "soak": "takes many minutes; left out unless -m names it",
     "browser": "needs Chromium and selenium, and fails without them; left out unless -m names it",
+    "faketime": "needs libfaketime, and fails without it; left out without it unless -m names it",
 }
 
 
@@ -17,7 +20,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     # not by addopts: there "-m live" would take its place, and "-m 'not live'" would run them
-    unasked = [name for name in ONLY_WHEN_ASKED if name not in config.option.markexpr]
+    unasked = {name for name in ONLY_WHEN_ASKED if name not in config.option.markexpr}
+    if LIBRARY is not None:
+        unasked.discard("faketime")
     left_out = [item for item in items if any(item.get_closest_marker(name) is not None for name in unasked)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)

@@ -74,7 +74,7 @@ class ImportTests(TestCase):
     def test_wire_networks_and_errors_do_without_the_layers_above(self) -> None:
         loaded = in_fresh_interpreter(LOADED, "txsoter.wire", "txsoter.networks", "txsoter.errors").split()
         ours = {name for name in loaded if name.partition(".")[0] == "txsoter"}
-        below = ("txsoter.wire", "txsoter.networks", "txsoter.errors")
+        below = ("txsoter.wire", "txsoter.networks", "txsoter.errors", "txsoter.ip")
         self.assertEqual({name for name in ours if not name.startswith(below)}, {"txsoter"})
 
     def test_every_module_imports_alone(self) -> None:
@@ -93,13 +93,16 @@ class ImportTests(TestCase):
             waiting = {name: needed for name, needed in waiting.items() if name not in done}
 
     def test_wire_imports_downwards_only(self) -> None:
-        """``errors, networks -> wire -> peer``: nothing of wire or errors looks up."""
+        """``errors, ip -> wire -> networks -> peer``: nothing of wire, ip or errors looks up."""
         files = modules()
         known = set(files)
         for name, path in files.items():
             if name.startswith("txsoter.wire"):
                 above = {
-                    each for each in imported(path, known) if not each.startswith(("txsoter.wire", "txsoter.errors"))
+                    each
+                    for each in imported(path, known)
+                    if not each.startswith(("txsoter.wire", "txsoter.errors", "txsoter.ip"))
                 }
                 self.assertEqual(above, set(), name)
-        self.assertEqual(imported(files["txsoter.errors"], known), set())
+        for lowest in ("txsoter.errors", "txsoter.ip"):
+            self.assertEqual(imported(files[lowest], known), set())

@@ -7,14 +7,15 @@ import shutil
 import tempfile
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
+from twisted.internet.interfaces import IReactorCore
 from twisted.logger import LogLevel
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from txsoter import MAINNET, REGTEST, SIMNET, TESTNET1, MessageLog, PeerConfig
+from txsoter import MAINNET, REGTEST, SIMNET, TESTNET1, MessageLog, PeerConfig, tap
 from txsoter.service import ListeningService, options
 from txsoter.service.book.store import Store
 from txsoter.service.node import NodeService
@@ -113,6 +114,9 @@ class OptionsTests(SynchronousTestCase):
 
     def test_service(self) -> None:
         """The service has one part for each endpoint, and does nothing before it is started."""
+        told: list[Any] = []
+        # not the reactor of this process, which other tests use
+        self.patch(tap, "use_monotonic_time", told.append)
         service = makeService(parsed(*LISTEN, "--connect", "tcp:192.0.2.7:1", "--connect", "tcp:192.0.2.7:2"))
         [node] = service
         assert isinstance(node, NodeService)
@@ -121,6 +125,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(sum(isinstance(each, ListeningService) for each in parts), 1)
         self.assertEqual(node.peers.peers, frozenset())
         self.assertFalse(service.running)
+        self.assertEqual([IReactorCore.providedBy(each) for each in told], [True])
 
 
 class NodeTests(SynchronousTestCase):

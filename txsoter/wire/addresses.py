@@ -10,6 +10,7 @@ from typing import Any
 from typing_extensions import Self
 
 from txsoter.errors import FieldError
+from txsoter.ip import IPAddress, pack_ip, unpack_ip
 from txsoter.wire.codec import U8, U32, U64, FixedBytes, read_count
 from txsoter.wire.message import Encoding, Message, field, message
 from txsoter.wire.views import RowLayout, Rows, RowView, column, read_rows
@@ -39,9 +40,6 @@ class Services(enum.IntFlag):
     TWO_X = 128
 
 
-_V4_PREFIX = bytes(10) + b"\xff\xff"
-
-
 class NetAddress(tuple[int, bytes, int, int]):
     """Where a peer is: ``(services, ip, port, timestamp)``.
 
@@ -58,7 +56,7 @@ class NetAddress(tuple[int, bytes, int, int]):
     def __new__(
         cls,
         services: int = 0,
-        ip: bytes | str | ipaddress.IPv4Address | ipaddress.IPv6Address = bytes(16),
+        ip: bytes | str | IPAddress = bytes(16),
         port: int = 0,
         timestamp: int = 0,
     ) -> Self:
@@ -78,18 +76,17 @@ class NetAddress(tuple[int, bytes, int, int]):
         raw: bytes = self[1]
         if len(raw) != 16:
             return f"invalid address of {len(raw)} bytes"
-        return str(ipaddress.IPv4Address(raw[12:]) if raw[:12] == _V4_PREFIX else ipaddress.IPv6Address(raw))
+        return str(unpack_ip(raw))
 
     def __repr__(self) -> str:
         return f"NetAddress(services={self[0]}, ip={self.host!r}, port={self[2]}, timestamp={self[3]})"
 
 
-def _pack_ip(ip: str | ipaddress.IPv4Address | ipaddress.IPv6Address) -> bytes:
+def _pack_ip(ip: str | IPAddress) -> bytes:
     try:
-        address = ipaddress.ip_address(ip)
+        return pack_ip(ipaddress.ip_address(ip))
     except ValueError:
         raise FieldError("NetAddress.ip", ip, "an IPv4 or IPv6 address") from None
-    return address.packed if address.version == 6 else _V4_PREFIX + address.packed
 
 
 def _new(values: tuple[int, bytes, int, int]) -> NetAddress:

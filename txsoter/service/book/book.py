@@ -12,11 +12,14 @@ from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from txsoter.clock import wall
 from txsoter.errors import FieldError, LocalError
+from txsoter.ip import is_routable
 from txsoter.networks import SIMNET, Network
+from txsoter.service.book.book_time import BookTime, loaded, stored
 from txsoter.service.book.buckets import Buckets, Skip
 from txsoter.service.book.known import Known, Row
-from txsoter.service.book.places import Place, is_routable, place_at
+from txsoter.service.book.places import Place, place_at
 from txsoter.service.book.store import BookDamaged, Changes, Store
 from txsoter.service.book.worker import OwnThread, Worker
 from txsoter.wire import MAX_ADDRESSES, NetAddress, Services
@@ -35,6 +38,12 @@ AT_ONCE = 1000
 MOST_WAITING = 10_000
 """Calls that are remembered until the book has been read."""
 
+SHIFTED = 60
+"""Seconds by which the wall clock must have been set for all times on the disk to be put right."""
+
+MOST = (1 << 32) - 1
+"""The latest time that the wire can carry, in seconds since 1970."""
+
 PERCENT = 23
 """How much of what we know we tell at most."""
 
@@ -50,7 +59,7 @@ class AddressBook(Service):
     read is done then; until then there is nothing to pick.
 
     :param network: whose peers they are. On simnet nothing is learned from others, nor told.
-    :param clock: tells the time, which must be that of the world; by default the reactor.
+    :param clock: tells the time; by default the reactor. Nothing that is known changes when its wall clock is set.
     :param folder: for the file; None to keep everything in memory only.
     :param allow_unroutable: take loopback, private and other addresses that are not of the internet, too.
     :param worker: where the file is read and written; by default a thread of its own, for which ``clock`` must be a
@@ -78,6 +87,9 @@ class AddressBook(Service):
         self.network = network
         self.allow_unroutable = allow_unroutable
         self.clock = clock
+        self._time = BookTime(clock)
+        # the wall clock's lead over it, as the times on the disk have it
+        self._stored_shift = self._time.shift
         self._folder = folder
         self._worker: Worker = OwnThread(clock, "address book") if worker is None else worker
         self._random = SystemRandom() if random is None else random
@@ -88,6 +100,20 @@ class AddressBook(Service):
         self._timer: IDelayedCall | None = None
         self._writing = DeferredLock()
         self._cannot_write = False
+
+    # -- time ----------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """The book's own time, in which all times of a :class:`~txsoter.service.book.known.Known` are."""
+        return self._time.now()
+
+    def timestamp(self, time: float | None = None) -> int:
+        """One of the book's times as the wire has them: seconds since 1970 by the wall clock, in 32 bits.
+
+        :param time: by default now.
+        """
+        stamp = int(self.now() if time is None else time) + self._time.shift
+        return min(max(0, stamp), MOST)
 
     # -- its life ------------------------------------------------------------------------------
 
@@ -118,7 +144,7 @@ class AddressBook(Service):
         if self.running:
             return
         if self._folder is not None:
-            self._store = Store(self._folder, self.network, self.clock.seconds, self._random.randbytes(32))
+            self._store = Store(self._folder, self.network, wall(self.clock), self._random.randbytes(32))
             self._tell_damage()
             # by a call, not now: no thread begins before the reactor runs, which it may never do
             self._timer = self.clock.callLater(0, self._load, self._store)
@@ -158,7 +184,7 @@ class AddressBook(Service):
 
         async def load() -> None:
             try:
-                buckets = await self._worker.run(self._read, store)
+                buckets = await self._worker.run(self._read, store, self._time.now())
             except (sqlite3.Error, OSError, LocalError) as error:
                 self.log.error(
                     "{path} cannot be read: {error}; addresses are kept in memory only",
@@ -177,11 +203,11 @@ class AddressBook(Service):
     def _fresh(self, key: bytes) -> Buckets:
         return Buckets(key, self._random, self.allow_unroutable, self.network.default_port)
 
-    def _read(self, store: Store) -> Buckets:
+    def _read(self, store: Store, now: float) -> Buckets:
         # in the worker's thread: thousands of addresses take longer to put in their places than to read
         kept = store.load()
         buckets = self._fresh(kept.key)
-        buckets.load(kept.rows, kept.own)
+        buckets.load([loaded(row, self._stored_shift, now) for row in kept.rows], kept.own)
         return buckets
 
     def _tell_damage(self) -> None:
@@ -207,11 +233,14 @@ class AddressBook(Service):
 
     async def _write(self) -> None:
         buckets, store = self._buckets, self._store
-        damages = 0
+        damages, shift = 0, self._time.shift
+        if buckets is not None and abs(shift - self._stored_shift) >= SHIFTED:
+            buckets.changed.update(buckets.known)
+            self._stored_shift = shift
         while buckets is not None and store is not None and buckets.changed:
             places = [buckets.changed.pop() for _ in range(min(AT_ONCE, len(buckets.changed)))]
             try:
-                await self._worker.run(store.write, _changes(buckets, places))
+                await self._worker.run(store.write, _changes(buckets, places, self._stored_shift))
             except BookDamaged as damage:
                 self.log.warn("{damage}", damage=str(damage))
                 buckets.changed.update(buckets.known, buckets.own)
@@ -262,9 +291,9 @@ class AddressBook(Service):
         # hearsay is not worth remembering until the book has been read
         if buckets is None or not self.learns:
             return
-        now = self.clock.seconds()
+        now, shift = self.now(), self._time.shift
         for services, ip, port, timestamp in addresses:
-            buckets.hear(Place(ip, port), services, timestamp, source, now)
+            buckets.hear(Place(ip, port), services, timestamp - shift, source, now)
         self._note_changes()
 
     def name(self, host: str, port: int, services: int = Services.NETWORK) -> Place:
@@ -275,7 +304,7 @@ class AddressBook(Service):
         place = place_at(host, port)
         if not self.accepts(place):
             raise FieldError("host", host, "an address of the internet (others only with allow_unroutable)")
-        self._do(lambda buckets: buckets.name(place, services, self.clock.seconds()))
+        self._do(lambda buckets: buckets.name(place, services, self.now()))
         return place
 
     def accepts(self, place: Place) -> bool:
@@ -284,17 +313,17 @@ class AddressBook(Service):
 
     def attempted(self, place: Place) -> None:
         """It is being dialled."""
-        now = self.clock.seconds()
+        now = self.now()
         self._do(lambda buckets: buckets.attempted(place, now))
 
     def failed(self, place: Place) -> None:
         """It could not be dialled, or is no peer of this network."""
-        now = self.clock.seconds()
+        now = self.now()
         self._do(lambda buckets: buckets.failed(place, now))
 
     def succeeded(self, place: Place, services: int) -> None:
         """A handshake is over. Whoever it is, dialled by whatever means, is known from now on, but on simnet."""
-        now = self.clock.seconds()
+        now = self.now()
 
         def note(buckets: Buckets) -> None:
             if self.learns or place in buckets.known:
@@ -302,9 +331,14 @@ class AddressBook(Service):
 
         self._do(note)
 
+    def connected(self, place: Place) -> None:
+        """A connection that is ready is still there; to be told each hour."""
+        now = self.now()
+        self._do(lambda buckets: buckets.connected(place, now))
+
     def parted(self, place: Place) -> None:
         """A connection that was ready has ended."""
-        now = self.clock.seconds()
+        now = self.now()
         self._do(lambda buckets: buckets.parted(place, now))
 
     def is_own(self, place: Place) -> None:
@@ -324,7 +358,7 @@ class AddressBook(Service):
 
     def fresh(self) -> int:
         """How many are known that are not stale; looks at all of them."""
-        now = self.clock.seconds()
+        now = self.now()
         return 0 if self._buckets is None else sum(not each.is_stale(now) for each in self._buckets.known.values())
 
     def get(self, place: Place) -> Known | None:
@@ -336,17 +370,17 @@ class AddressBook(Service):
 
         :param skip: says of one that it is not wanted now.
         """
-        return None if self._buckets is None else self._buckets.pick(self.clock.seconds(), skip)
+        return None if self._buckets is None else self._buckets.pick(self.now(), skip)
 
     def sample(self) -> list[NetAddress]:
         """What we tell others: some at random, at most 1000 and 23 % of all; nothing on simnet."""
         if self._buckets is None or not self.learns:
             return []
-        told = self._buckets.sample(self.clock.seconds(), MAX_ADDRESSES, PERCENT, ALL_OF)
-        return [NetAddress(each.services, each.place.ip, each.place.port, each.seen) for each in told]
+        told = self._buckets.sample(self.now(), MAX_ADDRESSES, PERCENT, ALL_OF)
+        return [NetAddress(each.services, each.place.ip, each.place.port, self.timestamp(each.seen)) for each in told]
 
 
-def _changes(buckets: Buckets, places: Iterable[Place]) -> Changes:
+def _changes(buckets: Buckets, places: Iterable[Place], shift: int) -> Changes:
     rows: list[Row] = []
     gone: list[Place] = []
     own: list[Place] = []
@@ -356,6 +390,6 @@ def _changes(buckets: Buckets, places: Iterable[Place]) -> Changes:
         if known is None:
             gone.append(place)
         else:
-            rows.append(known.row())
+            rows.append(stored(known.row(), shift))
         (own if place in buckets.own else disowned).append(place)
     return Changes(rows, gone, own, disowned)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from random import Random
 
-from txsoter.service.book.known import DAY, FUTURE, HOUR, MINUTE, WEEK, WORKED_ONCE, Known, Row
-from txsoter.service.book.places import Place, is_routable, source_group
+from txsoter.ip import is_routable, is_v4
+from txsoter.service.book.known import DAY, FUTURE, HOUR, MINUTE, UNDATED, WEEK, WORKED_ONCE, Known, Row
+from txsoter.service.book.places import Place, source_group
 from txsoter.service.book.tables import NEW_BUCKETS, TRIED_BUCKETS, Slots, Table
 
 __all__ = ["Buckets"]
@@ -21,9 +22,6 @@ PENALTY = 2 * HOUR
 
 LONG_AGO = 100_000_000
 """A time before this (1973) is no time."""
-
-UNDATED = 5 * DAY
-"""How many seconds ago an address was seen of which no time, or none that can be, is told."""
 
 PRIVILEGED_PORTS = 1024
 """Ports below this one are not learned from hearsay: strangers would point us at other services."""
@@ -75,8 +73,9 @@ class Buckets:
         self._refused: dict[bytes, int] = {}
         # tried ones whose last dial did not fail
         self._sound = 0
-        # when anything last worked: a failure counts only once since, or being offline would spoil all
-        self._last_success = 1
+        # when anything last worked, IPv4 (True) or IPv6: a failure counts only once since, or being offline would
+        # spoil all of a family
+        self._last_success = {True: 1, False: 1}
 
     # -- looking -------------------------------------------------------------------------------
 
@@ -187,9 +186,9 @@ class Buckets:
             self.changed.add(place)
 
     def failed(self, place: Place, now: float) -> None:
-        """It could not be dialled, or is no peer. It counts once until anything has worked again."""
+        """It could not be dialled, or is no peer. It counts once until anything of its family has worked again."""
         known = self.known.get(place)
-        if known is None or known.counted >= self._last_success:
+        if known is None or known.counted >= self._last_success[is_v4(place.ip)]:
             return
         self._sound -= known.tried and not known.attempts
         known.counted = int(now)
@@ -205,7 +204,7 @@ class Buckets:
         known = self.known.get(place)
         if known is None:
             known = Known(place, services, int(now), place.ip)
-        self._last_success = max(self._last_success, int(now))
+        self._worked(place, int(now))
         self._sound += known.tried and known.attempts > 0
         known.services = services
         known.attempted = known.succeeded = int(now)
@@ -215,20 +214,31 @@ class Buckets:
         if not known.tried:
             self._try(known, now)
 
+    def _worked(self, place: Place, at: int) -> None:
+        family = is_v4(place.ip)
+        self._last_success[family] = max(self._last_success[family], at)
+
+    def connected(self, place: Place, now: float) -> None:
+        """A connection that is ready is still there; to be told more often than each :data:`PROTECTED` seconds."""
+        self._still_works(place, now, DAY)
+
     def parted(self, place: Place, now: float) -> None:
         """A connection that was ready has ended: until now it has worked."""
+        self._still_works(place, now, 20 * MINUTE)
+
+    def _still_works(self, place: Place, now: float, unseen: float) -> None:
         known = self.known.get(place)
         if known is not None:
             known.succeeded = int(now)
-            # those whom we tell shall not see whom we are connected to
-            if now - known.seen > 20 * MINUTE:
+            # not each time: those whom we tell shall not see whom we are connected to
+            if now - known.seen > unseen:
                 known.seen = int(now)
             self.changed.add(place)
 
     def _try(self, known: Known, now: float) -> None:
         slot = self._slots.of_tried(known.place, known.group)
         there = self._tried.get(slot)
-        if there is not None and (there.explicit or now - there.succeeded < PROTECTED):
+        if there is not None and (there.explicit or 0 <= now - there.succeeded < PROTECTED):
             if not known.slots:
                 self._place_new(known, known.source, now)
             return
@@ -390,5 +400,5 @@ class Buckets:
             if known.slots != slots or not slots:
                 amiss.add(known.place)
             if known.slots:
-                self._last_success = max(self._last_success, known.succeeded)
+                self._worked(known.place, known.succeeded)
         self.changed = amiss

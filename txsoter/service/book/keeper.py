@@ -7,16 +7,20 @@ from collections.abc import Iterable, Sequence
 from random import Random, SystemRandom
 
 from twisted.internet.interfaces import IAddress
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 
+from txsoter.clock import monotonic
 from txsoter.core.state import State
 from txsoter.errors import CloseCause, CloseReason
+from txsoter.ip import address_group, is_v4
 from txsoter.peer.addressing import host_and_port, ip_of
-from txsoter.peer.admission import address_group
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.service.book.book import AddressBook
-from txsoter.service.book.known import DAY
-from txsoter.service.book.places import Place, is_v4, place_at
+from txsoter.service.book.known import DAY, HOUR
+from txsoter.service.book.places import Place, place_at
 from txsoter.service.observers import Observer
+from txsoter.service.remotes import remote_address
 from txsoter.wire import MAX_ADDRESSES, Addr, AddrCache, GetAddr, GetAddrCache, NetAddress
 
 __all__ = ["Allowance", "BookKeeper"]
@@ -29,6 +33,9 @@ SOURCES = 1024
 
 NOWHERE = bytes(16)
 """The source of what comes from a place that has no IP, or is behind a proxy."""
+
+CONNECTED_EVERY = HOUR
+"""Seconds after which the book is told again of the connections that are still there."""
 
 CACHE_EVERY = 10.0
 """Seconds after which a remote may ask for ``addrcache`` again."""
@@ -59,7 +66,7 @@ class Allowance:
 
     def take(self, wanted: int, now: float) -> int:
         """How many of those that have come may be looked at."""
-        passed, self._refilled = max(0.0, now - self._refilled), now
+        passed, self._refilled = now - self._refilled, now
         self._left = min(float(MAX_ADDRESSES), self._left + passed * RATE)
         taken = min(wanted, int(self._left))
         self._left -= taken
@@ -88,6 +95,8 @@ class BookKeeper(Observer):
     :param random: chooses among what comes too fast.
     """
 
+    log = Logger()
+
     def __init__(self, book: AddressBook, advertise: Iterable[NetAddress] = (), random: Random | None = None) -> None:
         self.book = book
         self._advertise = tuple(advertise)
@@ -98,7 +107,10 @@ class BookKeeper(Observer):
         self._locals: OrderedDict[Place, Place] = OrderedDict()
         self._allowances: OrderedDict[str | None, Allowance] = OrderedDict()
         self._answer: Sequence[NetAddress] = ()
-        self._answer_until = 0.0
+        self._answer_until: float | None = None
+        self._seconds = monotonic(book.clock)
+        self._telling = LoopingCall(self._tell_connected)
+        self._telling.clock = book.clock
 
     # -- who is where --------------------------------------------------------------------------
 
@@ -118,7 +130,7 @@ class BookKeeper(Observer):
         """Where a peer is; None when it has no IP, or is behind a proxy."""
         if peer in self._dialled:
             return self._dialled[peer]
-        place = None if peer.transport is None else _place(peer.transport.getPeer())
+        place = _place(remote_address(peer))
         return None if place is None or peer.config.hides(place.host) else place
 
     # -- connections ---------------------------------------------------------------------------
@@ -133,23 +145,38 @@ class BookKeeper(Observer):
             return
         if place is not None:
             self.book.succeeded(place, services)
+            if not self._telling.running:
+                self._telling.start(CONNECTED_EVERY, now=False).addErrback(
+                    lambda failure: self.log.failure("the address book is not told any more who is connected", failure)
+                )
         if self.book.learns:
             allowance.asked()
             peer.send(GetAddr())
-            now = int(self.book.clock.seconds())
+            now = self.book.timestamp()
             peer.push_addresses([NetAddress(each.services, each.ip, each.port, now) for each in self._advertise])
 
     def on_closed(self, peer: SoterPeerProtocol, reason: CloseReason) -> None:
         """A connection has ended: it was good until now, or led to ourselves."""
         session, place = self._sessions.pop(peer, None), self._dialled.pop(peer, None)
+        if self._telling.running and not self._connections():
+            self._telling.stop()
         if reason.cause is CloseCause.SELF_CONNECTION:
             # it is the end that was dialled that notices
-            came_from = _place(peer.transport.getPeer()) if peer.inbound else None
+            came_from = _place(remote_address(peer)) if peer.inbound else None
             own = place if came_from is None else self._locals.get(came_from)
             if own is not None:
                 self.book.is_own(own)
         elif session is not None and session.place is not None and not peer.inbound:
             self.book.parted(session.place)
+
+    def _connections(self) -> list[Place]:
+        """The places that we have dialled and are connected to."""
+        dialled = (session.place for peer, session in self._sessions.items() if not peer.inbound)
+        return [place for place in dialled if place is not None]
+
+    def _tell_connected(self) -> None:
+        for place in self._connections():
+            self.book.connected(place)
 
     # -- learning ------------------------------------------------------------------------------
 
@@ -166,7 +193,7 @@ class BookKeeper(Observer):
         if not self.book.learns:
             return
         told = len(addresses)
-        taken = self._allowance(peer).take(told, self.book.clock.seconds())
+        taken = self._allowance(peer).take(told, self._seconds())
         if taken:
             place = self.place_of(peer)
             # any of them: the first ones are what a hostile remote chooses
@@ -179,7 +206,7 @@ class BookKeeper(Observer):
         place = self.place_of(peer)
         # one who comes again does not begin again
         source = None if place is None else address_group(place.host)
-        allowance = self._allowances.pop(source, None) or Allowance(self.book.clock.seconds())
+        allowance = self._allowances.pop(source, None) or Allowance(self._seconds())
         self._allowances[source] = allowance
         if len(self._allowances) > SOURCES:
             self._allowances.popitem(last=False)
@@ -196,10 +223,10 @@ class BookKeeper(Observer):
 
     def on_getaddrcache(self, peer: SoterPeerProtocol, message: GetAddrCache) -> None:
         """Whom we are connected to and whom we know, IPv4 only: of IPv6 a soterd dies."""
-        session, now = self._sessions.get(peer), self.book.clock.seconds()
+        session, now = self._sessions.get(peer), self._seconds()
         if session is None or not self.book.learns:
             return
-        if session.cache_told is not None and 0 <= now - session.cache_told < CACHE_EVERY:
+        if session.cache_told is not None and now - session.cache_told < CACHE_EVERY:
             return
         session.cache_told = now
         peer.push_address_cache(
@@ -209,7 +236,7 @@ class BookKeeper(Observer):
         )
 
     def _connected(self, inbound: bool) -> list[NetAddress]:
-        now = int(self.book.clock.seconds())
+        now = self.book.timestamp()
         return [
             NetAddress(session.services, session.place.ip, session.place.port, now)
             for peer, session in self._sessions.items()
@@ -220,8 +247,8 @@ class BookKeeper(Observer):
         ]
 
     def _known(self) -> Sequence[NetAddress]:
-        now = self.book.clock.seconds()
-        if now >= self._answer_until or len(self.book) <= MANY:
+        now = self._seconds()
+        if self._answer_until is None or now >= self._answer_until or len(self.book) <= MANY:
             self._answer = self.book.sample()
             self._answer_until = now + DAY
         return self._answer

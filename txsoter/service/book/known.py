@@ -15,6 +15,9 @@ DAY = 24 * HOUR
 FUTURE = 10 * MINUTE
 """A time that is further ahead than this many seconds is no time."""
 
+UNDATED = 5 * DAY
+"""How many seconds ago an address was seen of which no time, or none that can be, is known."""
+
 TOO_OLD = 30 * DAY
 """Seconds after which an address that nobody has seen is stale."""
 
@@ -33,7 +36,7 @@ _FADING = tuple(0.66**failures for failures in range(9))
 
 
 class Row(NamedTuple):
-    """An address as it is kept; see :class:`Known`."""
+    """An address as it is kept; see :class:`Known`. On the disk its times are the wall clock's."""
 
     ip: bytes
     port: int
@@ -49,14 +52,14 @@ class Row(NamedTuple):
 
 
 class Known:
-    """An address, where it came from, and how it went. Times are whole seconds since 1970, 0 for never.
+    """An address, where it came from, and how it went. Times are whole seconds of the book's own time, 0 for never.
 
     :ivar source: the 16 bytes of the IP of who told us first; the address itself when that was nobody.
     :ivar seen: when it is said to have been seen.
     :ivar attempted: when it was last dialled.
     :ivar counted: when a failure last counted.
     :ivar attempts: failures that counted since it last worked.
-    :ivar succeeded: when it last worked: a handshake, or the end of a connection that was ready.
+    :ivar succeeded: when it last worked: a handshake, or a connection that was ready, from hour to hour and at its end.
     :ivar tried: whether it has worked, and has not lost its place among those that have.
     :ivar explicit: whether our own side named it in this run; then hearsay does not push it out.
     :ivar slots: where it stands in its table: one slot among the tried ones, up to four in the hearsay.

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from txsoter.service.book.book_time import loaded
 from txsoter.service.book.known import DAY, HOUR, MINUTE, Known
 from txsoter.service.book.store import Kept
 from txsoter.wire import Services
@@ -21,7 +22,7 @@ def book_table(kept: Kept, now: float) -> str:
 
     :param now: seconds since 1970.
     """
-    lines = [_HEADINGS, *(_cells(known, now) for known in _sorted(kept))]
+    lines = [_HEADINGS, *(_cells(known, now) for known in _sorted(kept, now))]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rows = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     own = "".join(f"\nour own: {place}" for place in kept.own)
@@ -36,14 +37,15 @@ def book_json(kept: Kept, now: float) -> str:
     """
     picture = {
         "network": kept.network,
-        "addresses": [_picture(known, now) for known in _sorted(kept)],
+        "addresses": [_picture(known, now) for known in _sorted(kept, now)],
         "own": [{"host": place.host, "port": place.port} for place in kept.own],
     }
     return json.dumps(picture, indent=2)
 
 
-def _sorted(kept: Kept) -> Sequence[Known]:
-    known = map(Known.from_row, kept.rows)
+def _sorted(kept: Kept, now: float) -> Sequence[Known]:
+    # a time in the future is what the process that uses the book would take it for
+    known = (Known.from_row(loaded(row, 0, now)) for row in kept.rows)
     return sorted(known, key=lambda each: (not each.tried, -each.succeeded, -each.seen, each.place))
 
 

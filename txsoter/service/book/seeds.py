@@ -135,7 +135,7 @@ class SeedService(Service):
 
     def _take(self, place: Place, is_named: bool) -> None:
         if not is_named:
-            seen = int(self._book.clock.seconds()) - SEED_AGE
+            seen = self._book.timestamp() - SEED_AGE
             self._book.hear([NetAddress(Services.NETWORK, place.ip, place.port, seen)], place.ip)
         elif self._book.accepts(place):
             self._book.name(place.host, place.port)

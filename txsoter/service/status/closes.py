@@ -21,7 +21,7 @@ class Close:
     :ivar remote: of whom.
     :ivar inbound: whether the remote had dialled us.
     :ivar reason: why.
-    :ivar at: when, in seconds.
+    :ivar at: when, in seconds of a clock that is never set.
     :ivar seconds: how long it had lasted.
     :ivar times: how many there were like it: with the same host, for the same cause.
     """
@@ -54,8 +54,13 @@ class Closes:
     def __len__(self) -> int:
         return len(self._last)
 
-    def add(self, remote: Announcer, stats: PeerStats, reason: CloseReason, now: float) -> None:
-        """A connection has ended."""
+    def add(
+        self, remote: Announcer, stats: PeerStats, reason: CloseReason, now: float, connected_at: float | None
+    ) -> None:
+        """A connection has ended.
+
+        :param connected_at: when it had begun, in the seconds of ``now``; None for one that never did.
+        """
         self.causes[reason.cause] += 1
         self.bytes_received += stats.bytes_received
         self.bytes_sent += stats.bytes_sent
@@ -64,7 +69,7 @@ class Closes:
         host, colon, _ = stats.address.rpartition(":")
         key = (host if colon and stats.inbound else stats.address, stats.inbound, reason.cause)
         before = self._last.pop(key, None)
-        seconds = 0.0 if stats.connected_at is None else max(0.0, now - stats.connected_at)
+        seconds = 0.0 if connected_at is None else now - connected_at
         times = 1 if before is None else before.times + 1
         self._last[key] = Close(remote, stats.inbound, reason, now, seconds, times)
         if len(self._last) > self._limit:

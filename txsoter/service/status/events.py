@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.web.server import Request
 from zope.interface import implementer
 
+from txsoter.clock import monotonic
 from txsoter.service.status.watching import Picture
 
 __all__ = ["MAX_STREAMS", "EventStream", "EventStreams"]
@@ -45,21 +46,21 @@ class EventStream:
 
     def __init__(self, request: Request, clock: IReactorTime) -> None:
         self._request = request
-        self._clock = clock
+        self._seconds = monotonic(clock)
         self.version = 0
-        self.sent_at = clock.seconds()
+        self.sent_at = self._seconds()
         self.paused_at: float | None = None
         request.registerProducer(self, True)
 
     def write(self, data: bytes) -> None:
         """Send something."""
-        self.sent_at = self._clock.seconds()
+        self.sent_at = self._seconds()
         self._request.write(data)
 
     def pauseProducing(self) -> None:
         """It takes nothing for now."""
         if self.paused_at is None:
-            self.paused_at = self._clock.seconds()
+            self.paused_at = self._seconds()
 
     def resumeProducing(self) -> None:
         """It has taken all."""
@@ -86,6 +87,7 @@ class EventStreams:
     def __init__(self, picture: Picture, clock: IReactorTime, limit: int = MAX_STREAMS) -> None:
         self._picture = picture
         self._clock = clock
+        self._seconds = monotonic(clock)
         self._limit = limit
         self._streams: set[EventStream] = set()
         self._looking = LoopingCall(self._look)
@@ -125,7 +127,7 @@ class EventStreams:
         stream.write(b"data: %b\n\n" % self._picture.json())
 
     def _look(self) -> None:
-        now = self._clock.seconds()
+        now = self._seconds()
         for stream in list(self._streams):
             if stream.paused_at is not None and now - stream.paused_at >= PATIENCE:
                 stream.drop()

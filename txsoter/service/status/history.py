@@ -44,7 +44,10 @@ class History:
             self.round_trips.append(micros)
 
     def sample(self, now: float, stats: PeerStats) -> None:
-        """Take a sample. Where the clock was put back, the rates begin again."""
+        """Take a sample.
+
+        :param now: seconds of a clock that is never set.
+        """
         seconds = now - self._at
         if seconds > 0:
             self.received.append(round((stats.bytes_received - self._received) / seconds))

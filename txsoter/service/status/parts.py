@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from txsoter.service.status.ages import PageClock
 from txsoter.service.status.text import shown
 
 __all__ = ["MAX_ROWS", "Ban", "Dialled", "Parts", "StatusParts"]
@@ -25,7 +26,7 @@ class Ban:
     """One who may not come in.
 
     :ivar address: or network.
-    :ivar until: in seconds of the service's clock; None for good.
+    :ivar until: in seconds of ``txsoter.clock.monotonic(clock)``, the service's; None for good.
     :ivar reason: for people.
     """
 
@@ -40,7 +41,7 @@ class Dialled:
 
     :ivar name: of the endpoint.
     :ivar state: in a word, such as connected, connecting, waiting, given up.
-    :ivar retry_at: when it is dialled again, in seconds of the service's clock; None where that is not known.
+    :ivar retry_at: when it is dialled again, in seconds as a :class:`Ban`'s; None where that is not known.
     :ivar detail: more about it, for people.
     """
 
@@ -69,13 +70,22 @@ class StatusParts:
 
 
 class Parts:
-    """Asks the parts, and remembers what they answered last."""
+    """Asks the parts, and remembers what they answered last.
+
+    :param clock: for their times.
+    """
 
     log = Logger()
 
-    def __init__(self, parts: StatusParts) -> None:
+    def __init__(self, parts: StatusParts, clock: PageClock) -> None:
+        self._clock = clock
         self._asked: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {}
-        for name, rows in (("book", _book), ("bans", _bans), ("listening", _listening), ("dialled", _dialled)):
+        for name, rows in (
+            ("book", _book),
+            ("bans", self._bans),
+            ("listening", _listening),
+            ("dialled", self._dialled),
+        ):
             ask = getattr(parts, name)
             if ask is not None:
                 self._asked[name] = ask, rows
@@ -113,6 +123,23 @@ class Parts:
         asked = answer if isinstance(answer, Deferred) else _fired(answer)
         asked.addCallback(answered).addErrback(failed)
 
+    def _bans(self, bans: Iterable[Ban]) -> list[dict[str, Any]]:
+        return [
+            {"address": shown(each.address), "until": self._clock.stamp(each.until), "reason": shown(each.reason)}
+            for each in _first(bans)
+        ]
+
+    def _dialled(self, dialled: Iterable[Dialled]) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": shown(each.name),
+                "state": shown(each.state, 40),
+                "retry_at": self._clock.stamp(each.retry_at),
+                "detail": shown(each.detail),
+            }
+            for each in _first(dialled)
+        ]
+
 
 def _fired(answer: Any) -> Deferred[Any]:
     fired: Deferred[Any] = Deferred()
@@ -124,33 +151,10 @@ def _first(rows: Iterable[Any]) -> Iterator[Any]:
     return islice(rows, MAX_ROWS)
 
 
-def _time(at: float | None) -> float | None:
-    return round(at, 3) if at is not None and math.isfinite(at) else None
-
-
 def _book(book: Mapping[str, float]) -> dict[str, float]:
     counts = ((shown(name, 40), count) for name, count in _first(book.items()))
     return {name: count for name, count in counts if math.isfinite(count)}
 
 
-def _bans(bans: Iterable[Ban]) -> list[dict[str, Any]]:
-    return [
-        {"address": shown(each.address), "until": _time(each.until), "reason": shown(each.reason)}
-        for each in _first(bans)
-    ]
-
-
 def _listening(addresses: Iterable[str]) -> list[str]:
     return [shown(each) for each in _first(addresses)]
-
-
-def _dialled(dialled: Iterable[Dialled]) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": shown(each.name),
-            "state": shown(each.state, 40),
-            "retry_at": _time(each.retry_at),
-            "detail": shown(each.detail),
-        }
-        for each in _first(dialled)
-    ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -12,10 +11,12 @@ from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from txsoter.peer.addressing import address_text, ip_of
+from txsoter.ip import parse_ip
+from txsoter.peer.addressing import address_text, host_and_port
 from txsoter.peer.config import PeerConfig
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.service.peers import ListeningService
+from txsoter.service.status.ages import PageClock
 from txsoter.service.status.events import MAX_STREAMS, EventStreams
 from txsoter.service.status.parts import Parts, StatusParts
 from txsoter.service.status.resource import StatusResource
@@ -71,9 +72,10 @@ class StatusService(MultiService):
 
             global_clock: Any = reactor
             clock = global_clock
-        self._clock = clock
-        self.observer = StatusObserver(clock)
-        self._picture = Picture(config, clock, peers, self.observer, Parts(parts or StatusParts()))
+        self._page_clock = PageClock(clock)
+        self.observer = StatusObserver(self._page_clock)
+        shown = Parts(parts or StatusParts(), self._page_clock)
+        self._picture = Picture(config, self._page_clock, peers, self.observer, shown)
         self._streams = EventStreams(self._picture, clock)
         site = QuietSite(StatusResource(self._picture, self._streams, HostCheck(hosts)), clock)
         # besides those who look for long, some who only ask
@@ -110,11 +112,11 @@ class StatusService(MultiService):
         :raises twisted.internet.error.CannotListenError: when the port cannot be opened.
         """
         MultiService.startService(self)
-        self._picture.started_at = self._clock.seconds()
+        self._picture.started_at = self._page_clock.now()
         self._sampling.start(SAMPLE_SECONDS)
         port = self._listening.port
-        ip = None if port is None else ip_of(port.getHost())
-        if ip is not None and not ip_address(ip).is_loopback:
+        ip = None if port is None else parse_ip(host_and_port(port.getHost())[0])
+        if ip is not None and not ip.is_loopback:
             self.log.warn("the status page at {url} can be seen by whoever reaches it", url=self.url)
 
     def _sample(self) -> None:

@@ -1,4 +1,4 @@
-"""What the page shows, as what JSON can hold. Times are seconds of the service's clock; None where nothing is known."""
+"""What the page shows, as what JSON can hold. Times are seconds since 1970; None where nothing is known."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from txsoter.core.stats import PeerStats
 from txsoter.errors import CloseReason
+from txsoter.service.status.ages import PageClock
 from txsoter.service.status.closes import Close, Closes
 from txsoter.service.status.history import Histories, History
 from txsoter.service.status.sightings import Announced, Announcer, Sighting
@@ -34,7 +35,7 @@ def peer_height(stats: PeerStats, announced: Announced) -> int:
     return max(stats.max_height, stats.starting_height, announced.height_of(stats.id))
 
 
-def peer_row(stats: PeerStats, height: int, history: History | None) -> dict[str, Any]:
+def peer_row(stats: PeerStats, height: int, history: History | None, clock: PageClock) -> dict[str, Any]:
     """A peer."""
     return {
         "id": stats.id,
@@ -47,9 +48,9 @@ def peer_row(stats: PeerStats, height: int, history: History | None) -> dict[str
         "services": service_names(stats.services),
         "height": height,
         "round_trip_micros": stats.ping_micros,
-        "connected_at": _milli(stats.connected_at),
-        "last_receive": _milli(stats.last_receive),
-        "last_send": _milli(stats.last_send),
+        "connected_at": clock.stamp(clock.of_peer(stats.connected_at)),
+        "last_receive": clock.stamp(clock.of_peer(stats.last_receive)),
+        "last_send": clock.stamp(clock.of_peer(stats.last_send)),
         "bytes_received": stats.bytes_received,
         "bytes_sent": stats.bytes_sent,
         "messages_received": stats.messages_received,
@@ -69,25 +70,25 @@ def _remote(remote: Announcer) -> dict[str, Any]:
     return {"id": remote.id, "address": remote.address, "agent_name": remote.agent}
 
 
-def sighting_row(sighting: Sighting) -> dict[str, Any]:
+def sighting_row(sighting: Sighting, clock: PageClock) -> dict[str, Any]:
     """A block or a transaction that was announced."""
     return {
         "hash": str(sighting.hash),
         "height": sighting.height if sighting.height >= 0 else None,
         "first": _remote(sighting.first),
-        "first_at": _milli(sighting.first_at),
+        "first_at": clock.stamp(sighting.first_at),
         "followed": len(sighting.delays),
         "median_delay": _milli(sighting.median_delay),
         "last_delay": _milli(sighting.last_delay),
     }
 
 
-def close_row(close: Close) -> dict[str, Any]:
+def close_row(close: Close, clock: PageClock) -> dict[str, Any]:
     """The end of a connection."""
     return {
         **_remote(close.remote),
         "direction": "inbound" if close.inbound else "outbound",
-        "at": _milli(close.at),
+        "at": clock.stamp(close.at),
         "seconds": _milli(close.seconds),
         "by": close.reason.by.value,
         "cause": close.reason.cause.name.lower(),

@@ -6,12 +6,11 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
-
 from txsoter.errors import CloseReason
 from txsoter.peer.config import PeerConfig
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.service.observers import Observer
+from txsoter.service.status.ages import PageClock
 from txsoter.service.status.closes import Closes
 from txsoter.service.status.history import Histories
 from txsoter.service.status.parts import Parts
@@ -40,7 +39,7 @@ class StatusObserver(Observer):
     :ivar ready: how many have been ready.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: PageClock) -> None:
         self._clock = clock
         self._announcers: dict[int, Announcer] = {}
         self.announced = Announced()
@@ -53,20 +52,22 @@ class StatusObserver(Observer):
 
     def on_closed(self, peer: SoterPeerProtocol, reason: CloseReason) -> None:
         """Note why."""
-        self.closes.add(self._announcer(peer), peer.stats(), reason, self._clock.seconds())
+        stats = peer.stats()
+        began = self._clock.of_peer(stats.connected_at)
+        self.closes.add(self._announcer(peer), stats, reason, self._clock.now(), began)
         self._announcers.pop(peer.id, None)
         self.announced.forget(peer.id)
 
     def on_inv(self, peer: SoterPeerProtocol, message: Inv) -> None:
         """Note what is announced."""
-        self.announced.vectors(message.vectors, self._announcer(peer), self._clock.seconds())
+        self.announced.vectors(message.vectors, self._announcer(peer), self._clock.now())
 
     def on_headers(self, peer: SoterPeerProtocol, message: Headers) -> None:
         """So are blocks announced to those who sent ``sendheaders``."""
         headers = message.headers
         if len(headers) <= MAX_ANNOUNCED_BLOCKS:
             blocks = [(header.hash, -1) for header in headers]
-            self.announced.listed(blocks, self._announcer(peer), self._clock.seconds())
+            self.announced.listed(blocks, self._announcer(peer), self._clock.now())
 
     def _announcer(self, peer: SoterPeerProtocol) -> Announcer:
         announcer = self._announcers.get(peer.id)
@@ -83,7 +84,7 @@ class Picture:
     """All that the page shows, made when somebody looks, but not more than once in ``interval`` seconds.
 
     :param peers: gives those that live.
-    :ivar started_at: when the service was started, in seconds of its clock.
+    :ivar started_at: when the service was started, in seconds of a clock that is never set.
     :ivar version: of what is shown; another number when that has changed.
     """
 
@@ -94,7 +95,7 @@ class Picture:
     def __init__(
         self,
         config: PeerConfig,
-        clock: IReactorTime,
+        clock: PageClock,
         peers: Callable[[], Iterable[SoterPeerProtocol]],
         observer: StatusObserver,
         parts: Parts,
@@ -107,7 +108,7 @@ class Picture:
         self._histories = Histories()
         self._made_at: float | None = None
         self._body = b""
-        self.started_at = clock.seconds()
+        self.started_at = clock.now()
         self.version = 0
 
     def look(self) -> int:
@@ -115,8 +116,8 @@ class Picture:
 
         :return: :attr:`version`.
         """
-        now = self._clock.seconds()
-        if self._made_at is None or not 0 <= now - self._made_at < self.fresh:
+        now = self._clock.now()
+        if self._made_at is None or now - self._made_at >= self.fresh:
             body = json.dumps(self.content(), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
             # so that it may stand inside of a page, whoever puts it there
             encoded = body.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").encode()
@@ -128,7 +129,7 @@ class Picture:
 
     def json(self) -> bytes:
         """What was seen last as JSON, together with what time it is now."""
-        return b'{"now":%.3f,%b' % (self._clock.seconds(), self._body[1:])
+        return b'{"now":%.3f,%b' % (self._clock.stamp_now(), self._body[1:])
 
     def content(self) -> dict[str, Any]:
         """What there is now, but for the time."""
@@ -140,12 +141,15 @@ class Picture:
             "node": self._node(),
             "totals": totals(peers, announced, self._histories, closes, observer.ready),
             "peers": [
-                peer_row(each, peer_height(each, announced), self._histories.of(each.id)) for each in shown_first
+                peer_row(each, peer_height(each, announced), self._histories.of(each.id), self._clock)
+                for each in shown_first
             ],
             "peers_not_shown": len(peers) - len(shown_first),
-            "blocks": [sighting_row(each) for each in announced.blocks.latest(MAX_SIGHTINGS)],
-            "transactions": [sighting_row(each) for each in announced.transactions.latest(MAX_SIGHTINGS)],
-            "closes": [close_row(each) for each, _ in zip(closes.latest(), range(MAX_CLOSES), strict=False)],
+            "blocks": [sighting_row(each, self._clock) for each in announced.blocks.latest(MAX_SIGHTINGS)],
+            "transactions": [sighting_row(each, self._clock) for each in announced.transactions.latest(MAX_SIGHTINGS)],
+            "closes": [
+                close_row(each, self._clock) for each, _ in zip(closes.latest(), range(MAX_CLOSES), strict=False)
+            ],
             "causes": {cause.name.lower(): count for cause, count in closes.causes.most_common()},
             **self._parts.rows(),
         }
@@ -153,7 +157,7 @@ class Picture:
     def sample(self) -> None:
         """Note how much has come and gone since the last time."""
         peers = sorted(self._peers(), key=lambda peer: peer.id)[:MAX_PEERS]
-        self._histories.sample(self._clock.seconds(), [peer.stats() for peer in peers])
+        self._histories.sample(self._clock.now(), [peer.stats() for peer in peers])
 
     def _live(self) -> list[Any]:
         return [stats for stats in (peer.stats() for peer in self._peers()) if stats.connected_at is not None]
@@ -167,7 +171,7 @@ class Picture:
             "protocol_version": config.protocol_version,
             "services": service_names(config.services),
             "height": self._own_height(),
-            "started_at": round(self.started_at, 3),
+            "started_at": self._clock.stamp(self.started_at),
         }
 
     def _own_height(self) -> int | None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from ipaddress import ip_address
 
 from twisted.internet.interfaces import IAddress
 
+from txsoter.ip import parse_ip
 from txsoter.peer.addressing import host_and_port
 
 __all__ = ["LOOPBACK_HOSTS", "HostCheck", "loopback_endpoint"]
@@ -68,8 +68,5 @@ class HostCheck:
 def _plain(name: str) -> str:
     """A name or an IP to compare."""
     name = name.strip("[]").lower().removesuffix(".")
-    try:
-        ip = ip_address(name)
-    except ValueError:
-        return name
-    return str(getattr(ip, "ipv4_mapped", None) or ip)
+    ip = parse_ip(name)
+    return name if ip is None else str(ip)

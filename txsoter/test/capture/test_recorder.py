@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 from twisted.application.service import IService
 from twisted.internet.interfaces import IConsumer, IPushProducer, ISSLTransport, ITCPTransport
@@ -196,6 +197,19 @@ class RecordingTests(RecorderCase):
         merged = sorted([*came, *went], key=lambda each: each.time)
         self.assertEqual([each.name for each in merged][-10:], ["ping", "pong"] * 5)
         self.assertEqual(len({each.time for each in merged[-10:]}), 10)
+
+    def test_setting_the_wall_clock_puts_no_gap_into_a_recording(self) -> None:
+        """Its times are the wall clock's at its beginning, and what has passed since."""
+        with patch("txsoter.capture.recorder.time") as clock:
+            clock.time_ns.return_value, clock.monotonic_ns.return_value = START * 1000, 77_000_000_000
+            pair = self.scripted(capture := self.capture(micros=None))
+            for number, step in enumerate((400, 86400, -3600, -86400)):
+                clock.time_ns.return_value += step * 1_000_000_000
+                clock.monotonic_ns.return_value += 2_000_000_000
+                pair.say(Ping(number))
+            self.written(capture)
+        pings = [each.time for each in records_in(self.only_folder(), RECEIVED) if each.name == "ping"]
+        self.assertEqual([round((time - START) / 1e6, 3) for time in pings], [2, 4, 6, 8])
 
     def test_a_new_part_says_what_was_negotiated(self) -> None:
         """The version messages stand in a folder before it, which may be gone."""

@@ -6,7 +6,6 @@ from random import Random
 from unittest import TestCase
 
 from txsoter.core.address_push import LastAsked, address_caches, pick_addresses
-
 from txsoter.wire import ZERO_HASH, NetAddress
 
 HASH = bytes(range(32))

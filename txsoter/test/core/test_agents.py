@@ -8,7 +8,6 @@ from txsoter.core.agents import agent_versions, parse_version, user_agent
 from txsoter.errors import FieldError
 
 
-
 class UserAgentTests(TestCase):
     """Ours: ``/soterwire:0.6.0/name:version(comments)/``."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from unittest import TestCase
 
 from txsoter.core.inventory import TRICKLE_BATCH, KnownInventory, TrickleQueue
-
 from txsoter.wire import InventoryType, InventoryVector
 
 

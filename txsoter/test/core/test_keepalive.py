@@ -8,7 +8,6 @@ from txsoter.core.keepalive import MAX_PINGS_IN_FLIGHT, PingTracker, pong_frame
 from txsoter.wire import Ping, write_message
 
 
-
 class PingTrackerTests(TestCase):
     def setUp(self) -> None:
         self.pings = PingTracker()

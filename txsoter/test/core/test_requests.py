@@ -19,7 +19,16 @@ from txsoter.errors import (
     SendQueueFull,
     UnsupportedMessage,
 )
-from txsoter.test.core.ends import ConnectionTestCase, End, block_vector, filler, frame, remote_version, simnet, tx_vector
+from txsoter.test.core.ends import (
+    ConnectionTestCase,
+    End,
+    block_vector,
+    filler,
+    frame,
+    remote_version,
+    simnet,
+    tx_vector,
+)
 from txsoter.wire import (
     ZERO_HASH,
     Addr,
@@ -476,7 +485,7 @@ class FailingTests(RequestTestCase):
         for token in (closing, closed):
             self.assertIs(self.error(end, token, RequestClosed).reason.cause, CloseCause.DISCONNECT)
         with self.assertRaises(FieldError):
-            end.request(Inv([block_vector(1)._replace(hash=b"short")]), Inv)
+            end.request(Inv([InventoryVector(1, b"short")]), Inv)
 
     def test_a_question_that_is_still_queued_is_told_once(self) -> None:
         end = self.ready()

@@ -42,6 +42,7 @@ class World:
 
     :ivar dialled: the places that were dialled, in that order.
     :ivar refusing: those where nobody listens.
+    :ivar failing: what dialling fails with, wherever it goes.
     :ivar hanging: those where nothing happens, and what waits for it.
     """
 
@@ -51,6 +52,7 @@ class World:
         self.refusing: set[Place] = set()
         self.hanging: dict[Place, Deferred[Any] | None] = {}
         self.refuses_all = False
+        self.failing: Exception | None = None
         self.silent = False
 
     def endpoint_for(self, host: str, port: int) -> Road:
@@ -58,6 +60,8 @@ class World:
 
     def connect(self, place: Place, factory: IProtocolFactory) -> Deferred[Any]:
         self.dialled.append(place)
+        if self.failing is not None:
+            return fail(self.failing)
         if self.refuses_all or place in self.refusing:
             return fail(ConnectionRefusedError())
         if place in self.hanging:

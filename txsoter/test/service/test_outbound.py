@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from itertools import pairwise
 from typing import Any
 
+from twisted.internet.error import ConnectBindError, getConnectError
 from twisted.logger import LogLevel
 
 from txsoter.networks import SIMNET
@@ -172,6 +174,20 @@ class OutcomeTests(OutboundCase):
         self.wait(60, 1)
         self.assertGreaterEqual(len(self.world.dialled), 2)
         self.assertEqual(outbound.ready, {})
+
+    def test_a_failure_that_is_ours_counts_for_nobody(self) -> None:
+        """No route, no IPv6, no descriptors left: it is tried again, and nothing is held against who is there."""
+        for number in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EMFILE):
+            for error in (getConnectError((number, "no way")), ConnectBindError(number, "none"), OSError(number, "no")):
+                self.world = World()
+                self.world.failing = error
+                self.begin(1, 1)
+                self.wait(100, 1)
+                self.assertGreaterEqual(len(self.world.dialled), 2)
+                known = self.book.get(self.places[0])
+                assert known is not None
+                self.assertEqual((known.attempts, known.counted), (0, 0), error)
+                self.end()
 
     def test_wrong_network(self) -> None:
         """One that is no peer of this network has failed."""

@@ -103,13 +103,6 @@ class ScoresTests(TestCase):
         self.assertIs(kept.add(HOST, 100, "", HOUR - 1), False)
         self.assertEqual(kept.refused_until(HOST, HOUR - 1), HOUR)
 
-    def test_clock_set_back(self) -> None:
-        """It does not raise a score."""
-        kept = scores()
-        kept.add(HOST, 40, "", 1000.0)
-        self.assertEqual(kept.score(HOST, 0.0), 40)
-        self.assertIs(kept.add(HOST, 40, "", 0.0), False)
-
     def test_groups(self) -> None:
         """IPv4 addresses are told apart, however they are written; of IPv6 the networks that one subscriber has."""
         same = (("192.0.2.7", "::ffff:192.0.2.7"), ("2001:db8::1", "2001:db8::ffff:2:3:4%eth0"))

@@ -7,8 +7,10 @@ import math
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from txsoter.service.status import Ban, Dialled, StatusParts
+from txsoter.service.status.ages import PageClock
 from txsoter.service.status.parts import MAX_ROWS, Parts
 from txsoter.test.peer.support import TrialCase
 
@@ -17,7 +19,7 @@ NOTHING = {"book": None, "bans": None, "listening": None, "dialled": None}
 
 class PartsTests(TrialCase):
     def test_what_nobody_has_is_none(self) -> None:
-        self.assertEqual(Parts(StatusParts()).rows(), NOTHING)
+        self.assertEqual(Parts(StatusParts(), PageClock(Clock())).rows(), NOTHING)
 
     def test_rows(self) -> None:
         parts = StatusParts(
@@ -38,7 +40,7 @@ class PartsTests(TrialCase):
                 {"name": "tcp:b:1", "state": "waiting", "retry_at": 99.0, "detail": "refused"},
             ],
         }
-        self.assertEqual(Parts(parts).rows(), expected)
+        self.assertEqual(Parts(parts, PageClock(Clock())).rows(), expected)
 
     def test_bounds(self) -> None:
         """However many there are, and whatever is in them: JSON can hold it."""
@@ -48,7 +50,7 @@ class PartsTests(TrialCase):
             bans=lambda: [Ban("a", math.inf), Ban("b", math.nan)],
             listening=lambda: endless,
         )
-        rows = Parts(parts).rows()
+        rows = Parts(parts, PageClock(Clock())).rows()
         self.assertEqual(rows["book"], {"c": 1})
         self.assertEqual([each["until"] for each in rows["bans"]], [None, None])
         self.assertEqual(len(rows["listening"]), MAX_ROWS)
@@ -62,7 +64,7 @@ class PartsTests(TrialCase):
             asked.append(Deferred())
             return asked[-1]
 
-        parts = Parts(StatusParts(book=ask))
+        parts = Parts(StatusParts(book=ask), PageClock(Clock()))
         self.assertIsNone(parts.rows()["book"])
         self.assertIsNone(parts.rows()["book"])
         self.assertEqual(len(asked), 1)
@@ -82,7 +84,7 @@ class PartsTests(TrialCase):
                 raise answer
             return answer
 
-        parts = Parts(StatusParts(book=ask, listening=lambda: ["here"]))
+        parts = Parts(StatusParts(book=ask, listening=lambda: ["here"]), PageClock(Clock()))
         books = []
         for _ in range(4):
             rows = parts.rows()

@@ -7,8 +7,8 @@ from math import inf
 
 from txsoter import PeerConfig
 from txsoter.core.memory_budget import GRAIN
-from txsoter.core.state import State
 from txsoter.core.reader import MESSAGE_OVERHEAD
+from txsoter.core.state import State
 from txsoter.test.simulation.ledger import ANNOUNCED, KNOWN, QUEUED, Side, WatchedPeer
 from txsoter.wire import InventoryVector
 from txsoter.wire.framing import HEADER_SIZE

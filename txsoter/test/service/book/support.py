@@ -10,13 +10,13 @@ from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred, execute
-from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from txsoter.networks import TESTNET1
 from txsoter.service.book.buckets import Buckets
 from txsoter.service.book.places import Place, place_at
 from txsoter.test.peer.support import TrialCase
+from txsoter.testing import SimulatedClock
 from txsoter.wire import NetAddress
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "HOUR",
     "NOW",
     "SOURCE",
+    "STEPS",
     "AtOnce",
     "FolderCase",
     "Held",
@@ -38,6 +39,9 @@ __all__ = [
 NOW = 1_760_000_000
 HOUR = 3600
 DAY = 24 * HOUR
+
+STEPS = (400, DAY, -HOUR, -DAY)
+"""Seconds by which somebody sets the wall clock: to correct it, or by mistake."""
 
 
 def at(host: str, port: int = 5070) -> Place:
@@ -63,9 +67,9 @@ def buckets(seed: int = 1, **arguments: Any) -> Buckets:
     return Buckets(bytes(32), Random(seed), **{"default_port": TESTNET1.default_port, **arguments})
 
 
-def world() -> Clock:
+def world() -> SimulatedClock:
     """A clock that shows the world's time."""
-    clock = Clock()
+    clock = SimulatedClock()
     clock.advance(NOW)
     return clock
 

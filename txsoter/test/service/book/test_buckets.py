@@ -214,6 +214,40 @@ class OutcomeTests(TrialCase):
         book.failed(known.place, NOW + 30)
         self.assertEqual(known.attempts, 2)
 
+    def test_a_success_over_ipv4_does_not_let_failures_over_ipv6_count_again(self) -> None:
+        """Where IPv6 does not work, IPv4 does all the same, and day after day: no IPv6 address is forgotten for it."""
+        for works, fails in (("1.3.3.4", "2a00:1450::1"), ("2a00:1450::1", "1.3.3.4")):
+            book = buckets()
+            known = self.heard(book, fails)
+            for day in range(14):
+                book.failed(known.place, NOW + day * DAY)
+                book.succeeded(at(works), 1, NOW + day * DAY + HOUR)
+            self.assertEqual((known.attempts, known.is_stale(NOW + 14 * DAY)), (1, False))
+            # once one of its own family has worked, it is the address that does not
+            book.succeeded(at("2a00:1451::1" if ":" in fails else "1.4.3.4"), 1, NOW + 14 * DAY)
+            book.failed(known.place, NOW + 14 * DAY + 1)
+            self.assertEqual(known.attempts, 2)
+
+    def test_a_family_that_has_worked_is_known_after_a_restart(self) -> None:
+        book = buckets()
+        book.succeeded(at("2a00:1450::1"), 1, NOW)
+        again = buckets()
+        again.load([known.row() for known in book.known.values()], [])
+        for host, counts in (("2a00:1451::1", 2), ("1.2.3.4", 1)):
+            known = self.heard(again, host)
+            known.counted, known.attempts = NOW - 1, 1
+            again.failed(known.place, NOW)
+            self.assertEqual(known.attempts, counts)
+
+    def test_a_time_in_the_future_protects_no_place_among_the_tried_ones(self) -> None:
+        book = buckets()
+        place = at("1.2.3.4")
+        book.succeeded(place, 1, NOW)
+        book.known[place].succeeded = NOW + DAY
+        other = rival(place, tried_slot)
+        book.succeeded(other, 1, NOW + HOUR)
+        self.assertTrue(book.known[other].tried)
+
     def fail_often(self, book: Buckets, known: Known, times: int, now: int = NOW) -> None:
         for second in range(times):
             book.succeeded(at("99.9.9.9"), 1, now + 2 * second + 1)

@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from txsoter.ip import is_v4
 from txsoter.service.book.buckets import Buckets
 from txsoter.service.book.known import Row
 from txsoter.service.book.places import Place
@@ -18,6 +19,7 @@ from txsoter.test.service.book.support import DAY, NOW, at, buckets, ip
 
 # so few that they meet in the tables
 PLACES = [at(f"{first}.{second}.1.1") for first in (11, 12, 13) for second in range(4)]
+PLACES += [at(f"2a0{second}::1") for second in range(3)]
 SOURCES = [ip("20.1.1.1"), ip("21.1.1.1"), ip("22.1.1.1")]
 
 places = st.sampled_from(PLACES)
@@ -27,6 +29,7 @@ calls = st.one_of(
     st.tuples(st.just("attempted"), places),
     st.tuples(st.just("failed"), places),
     st.tuples(st.just("succeeded"), places, st.integers(0, 9)),
+    st.tuples(st.just("connected"), places),
     st.tuples(st.just("parted"), places),
     st.tuples(st.just("forget"), places),
     st.tuples(st.just("is_own"), places),
@@ -102,8 +105,11 @@ class ModelTests(TrialCase):
             {bucket: table._filled[at] for bucket, at in table._position.items()}, {each: each for each in taken}
         )
 
-    def last_success(self, book: Buckets) -> int:
-        return max([1, *(known.succeeded for known in book.known.values())])
+    def last_success(self, book: Buckets) -> dict[bool, int]:
+        succeeded = {True: [1], False: [1]}
+        for place, known in book.known.items():
+            succeeded[is_v4(place.ip)].append(known.succeeded)
+        return {family: max(times) for family, times in succeeded.items()}
 
 
 class LoadTests(TrialCase):

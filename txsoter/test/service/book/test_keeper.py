@@ -9,16 +9,15 @@ from unittest.mock import patch
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
-from twisted.internet.task import Clock
 
 from txsoter import Listeners, PeerConfig
 from txsoter.networks import SIMNET, TESTNET1, Network
 from txsoter.service import observed
 from txsoter.service.book import AddressBook, BookKeeper
 from txsoter.service.book.keeper import Allowance
-from txsoter.service.book.places import Place, place_at
+from txsoter.service.book.places import Place, group_of, place_at
 from txsoter.test.peer.support import TrialCase
-from txsoter.test.service.book.support import DAY, NOW, address, at, world
+from txsoter.test.service.book.support import DAY, HOUR, NOW, STEPS, address, at, rival, world
 from txsoter.testing import ScriptedPair, remote_version, scripted
 from txsoter.wire import Addr, AddrCache, GetAddr, GetAddrCache, Message, NetAddress, VerAck
 
@@ -31,7 +30,7 @@ class KeeperCase(TrialCase):
     network: Network = TESTNET1
 
     def setUp(self) -> None:
-        self.clock: Clock = world()
+        self.clock = world()
         self.book = AddressBook(self.network, self.clock, random=Random(1))
         self.book.startService()
         self.keeper = self.made()
@@ -93,6 +92,39 @@ class ConnectionTests(KeeperCase):
         pair.peer.disconnect()
         pair.pump()
         self.assertEqual(known.succeeded, NOW + 100)
+
+    def test_one_that_we_stay_connected_to_is_fresh_and_keeps_its_place(self) -> None:
+        """After 31 days of one connection it is told to others with a recent time, and nobody takes its place."""
+        self.peer()
+        place = at("77.7.7.7")
+        other = rival(place, lambda each: self.slots().of_tried(each, group_of(each)))
+        for _ in range(31):
+            self.clock.advance(DAY)
+            self.book.succeeded(other, 1)
+        known = self.book.get(place)
+        assert known is not None
+        self.assertFalse(known.is_stale(self.book.now()))
+        self.assertTrue(known.tried)
+        told = [each.timestamp for each in self.book.sample() if each.host == place.host]
+        self.assertEqual([stamp > NOW + 29 * DAY for stamp in told], [True])
+        # not to the hour: those whom we tell shall not see whom we are connected to
+        self.clock.advance(HOUR)
+        self.assertEqual([each.timestamp for each in self.book.sample() if each.host == place.host], told)
+
+    def slots(self) -> Any:
+        assert self.book._buckets is not None
+        return self.book._buckets._slots
+
+    def test_nothing_runs_without_connections_that_we_have_dialled(self) -> None:
+        inbound, first, second = self.peer(inbound=True), self.peer(), self.peer()
+        hourly = [call for call in self.clock.calls if call.getTime() - self.clock.seconds() == HOUR]
+        self.assertEqual(len(hourly), 1)
+        for pair in (first, second):
+            self.assertTrue(hourly[0].active())
+            pair.peer.disconnect()
+            pair.pump()
+        self.assertFalse(hourly[0].active())
+        self.assertEqual(inbound.peer.state.value, "ready")
 
     def test_dialled_us(self) -> None:
         """Of one who dialled us we do not know where it listens."""
@@ -307,18 +339,18 @@ class AllowanceTests(TrialCase):
     """Allowance."""
 
     def test_refilled(self) -> None:
-        """One at first; one each ten seconds, up to a thousand; a thousand when asked; a clock set back gives none."""
+        """One at first; one each ten seconds, up to a thousand; a thousand when asked."""
         allowance = Allowance(0)
         self.assertEqual(allowance.take(1000, 0), 1)
         self.assertEqual(allowance.take(1000, 9), 0)
         self.assertEqual(allowance.take(1000, 10), 1)
         self.assertEqual(allowance.take(1000, 1e9), 1000)
-        self.assertEqual(allowance.take(1000, 5), 0)
-        self.assertEqual(allowance.take(1000, 25), 2)
+        self.assertEqual(allowance.take(1000, 1e9 + 5), 0)
+        self.assertEqual(allowance.take(1000, 1e9 + 25), 2)
         allowance.asked()
         allowance.asked()
-        self.assertEqual(allowance.take(10, 25), 10)
-        self.assertEqual(allowance.take(5000, 25), 990)
+        self.assertEqual(allowance.take(10, 1e9 + 25), 10)
+        self.assertEqual(allowance.take(5000, 1e9 + 25), 990)
 
 
 class AnswerTests(KeeperCase):
@@ -368,6 +400,50 @@ class AnswerTests(KeeperCase):
         self.assertEqual(told(), day)
         self.clock.advance(1)
         self.assertNotEqual(told(), day)
+
+    def test_the_answer_of_a_day_is_another_one_a_day_later_whatever_the_wall_clock_shows(self) -> None:
+        """Also when it was a year ahead at first; and a step of it asks for no other answer."""
+        self.fill(2000)
+
+        def told() -> set[Place]:
+            (answer,) = self.answers(self.peer(inbound=True), GetAddr())
+            assert isinstance(answer, Addr)
+            return {place_at(each.host, each.port) for each in answer.addresses}
+
+        for step in (*STEPS, 365 * DAY, -365 * DAY):
+            self.clock.step_wall(-step)
+            before = told()
+            self.clock.step_wall(step)
+            self.assertEqual(told(), before)
+            self.clock.advance(DAY)
+            self.assertNotEqual(told(), before)
+
+    def test_a_step_of_the_wall_clock_gives_and_takes_no_allowance(self) -> None:
+        for step in STEPS:
+            pair = self.peer(inbound=True)
+            self.assertEqual(len(self.answers(pair, GetAddrCache())), 1)
+            before = len(self.book)
+            self.clock.step_wall(step)
+            self.assertEqual(self.answers(pair, GetAddrCache()), [])
+            pair.say(Addr([address(f"{30 + number}.1.1.1") for number in range(50)]))
+            self.assertLessEqual(len(self.book) - before, 1)
+            self.clock.advance(10)
+            self.assertEqual(len(self.answers(pair, GetAddrCache())), 1)
+            self.clock.step_wall(-step)
+
+    def test_a_wall_clock_past_2106_keeps_no_peer_from_being_asked_or_told(self) -> None:
+        self.clock.step_wall((1 << 32) - NOW)
+        self.keeper = self.made([NetAddress(9, "1.2.3.4", 5070)])
+        pair = self.peer()
+        sent = {each.command: each for each in pair.hear()}
+        self.assertIn("getaddr", sent)
+        told = sent["addr"]
+        assert isinstance(told, Addr)
+        self.assertEqual(list(told.addresses), [NetAddress(9, "1.2.3.4", 5070, (1 << 32) - 1)])
+        inbound = self.peer(inbound=True)
+        self.assertEqual(
+            [each.command for each in self.answers(inbound, GetAddr(), GetAddrCache())], ["addr", "addrcache"]
+        )
 
     def test_the_latest(self) -> None:
         """In a small network who came last is told at once."""

@@ -1,80 +1,13 @@
-"""Places: what can be reached, and who owns which."""
+"""Places: how they are written, and which are in one group."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from txsoter.errors import FieldError
-from txsoter.service.book.places import Place, group_of, is_routable, place_at, source_group
+from txsoter.service.book.places import Place, group_of, place_at, source_group
 from txsoter.test.peer.support import TrialCase
 from txsoter.test.service.book.support import at, ip
-
-
-class RoutableTests(TrialCase):
-    """is_routable()."""
-
-    def test_the_internet(self) -> None:
-        """Addresses of the internet can be reached, those beside the special networks too."""
-        for host in (
-            "1.2.3.4",
-            "8.8.8.8",
-            "11.0.0.1",
-            "100.63.255.255",
-            "100.128.0.1",
-            "172.15.255.255",
-            "172.32.0.1",
-            "192.167.255.255",
-            "198.17.255.255",
-            "198.20.0.1",
-            "223.255.255.255",
-            "2600::1",
-            "2001:4860:4860::8888",
-            "2a00:1450::1",
-            "2002:808:808::1",
-        ):
-            self.assertTrue(is_routable(ip(host)), host)
-
-    def test_not_the_internet(self) -> None:
-        """Loopback, private, link-local, shared, multicast, documentation, reserved: none of them can."""
-        for host in (
-            "0.0.0.0",
-            "0.1.2.3",
-            "10.1.2.3",
-            "100.64.0.1",
-            "127.0.0.1",
-            "127.8.9.10",
-            "169.254.1.1",
-            "172.16.0.1",
-            "172.31.255.255",
-            "192.0.2.1",
-            "192.168.1.1",
-            "198.18.0.1",
-            "198.51.100.7",
-            "203.0.113.9",
-            "224.0.0.1",
-            "239.1.2.3",
-            "240.0.0.1",
-            "255.255.255.255",
-            "::",
-            "::1",
-            "::1.2.3.4",
-            "fe80::1",
-            "fec0::1",
-            "fc00::1",
-            "fd12:3456::1",
-            "fd87:d87e:eb43::1",
-            "ff02::1",
-            "100::1",
-            "4000::1",
-            "64:ff9b::808:808",
-            "2001:db8::1",
-            "2001::1",
-            "3fff::1",
-            "2002:7f00:1::1",
-            "2002:a01:203::1",
-            "2002:e000:1::1",
-        ):
-            self.assertFalse(is_routable(ip(host)), host)
 
 
 class GroupTests(TrialCase):
