@@ -324,7 +324,8 @@ class Channel:
         held = self.queue.waiting + MESSAGE_OVERHEAD * len(self.queue) + self.reader.memory
         if early is not None:
             held += early.size + MESSAGE_OVERHEAD * len(early)
-        return held if self.in_hand is None else held + len(self.in_hand[2])
+        # once the end has begun, what a handler still has is the application's
+        return held if self.in_hand is None or self.state.is_closing else held + len(self.in_hand[2])
 
 
 def close_reason(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from txsoter.core import announcements, deadlines
@@ -12,7 +12,7 @@ from txsoter.core.deadlines import SLOW_HANDLER
 from txsoter.core.dispatch_table import DispatchTable, Handler
 from txsoter.core.events import FLUSH, Event, Observed, Received, WriteFailed
 from txsoter.core.rate_limit import RateLimit
-from txsoter.core.requests import Request, check_request
+from txsoter.core.requests import Ended, Request, check_request
 from txsoter.core.rules import AFTER_HANDLERS, BUILT_IN, first_is_no_version, malformed_received, say_version
 from txsoter.core.sanitize import sanitize
 from txsoter.core.send_queue import BATCH, PIECE, Entry
@@ -73,8 +73,8 @@ class Connection:
         self._heard = False
         # a message that answers a request, and whose turn is next
         self._answer: Received | MalformedMessage | None = None
-        # a message that other requests may wait for
-        self._offered: Message | None = None
+        # requests that a message still has to be offered to, until their callers have been told of it
+        self._offered: Iterator[Ended] | None = None
         self.withholds = False
         # where a message that was written is counted, and what it starts, by its class
         self._after_writing: dict[type[Message], tuple[Traffic, AfterWriting | None]] = {}
@@ -109,6 +109,10 @@ class Connection:
             channel.rate_limit = RateLimit(messages, size, now)
         if not channel.inbound:
             say_version(channel)
+
+    def remote_is(self, host: str | None, port: int) -> None:
+        """Set the remote's address, where it becomes known only after the connection was made."""
+        self.channel.host, self.channel.port = host, port
 
     def close(self, cause: CloseCause, detail: str, now: float, final_reject: Reject | None = None) -> None:
         """Begin to close, unless that has begun. What the transport does not take at once is not sent.
@@ -164,7 +168,7 @@ class Connection:
         once or later. Messages behind it have to wait; they are read ahead only for an answer that a handler waits for.
         """
         channel = self.channel
-        if channel.events or (self._offered is not None and self._offer(self._offered)):
+        if channel.events or (self._offered is not None and self._offer()):
             return self._emit()
         if channel.in_hand is not None:
             return self._read_ahead()
@@ -216,19 +220,20 @@ class Connection:
         if channel.rate_limit is not None:
             channel.rate_limit.spend(HEADER_SIZE + len(item[2]), channel.now)
         # no request is sent before the handshake lets it go
-        return bool(channel.requests.waiting) and channel.handshake.early is None and self._offer(item[1])
-
-    def _offer(self, message: Message) -> bool:
-        """Offer a message to requests; tell whether one has ended."""
-        self._offered = None
-        ended = self.channel.requests.received(message)
-        if ended is None:
+        if not channel.requests.waiting or channel.handshake.early is not None:
             return False
-        if ended[1] is None:
-            # it was refused, or its own matching() failed: others may wait for this message
-            self._offered = message
-        self.channel.end_requests((ended,))
-        return True
+        self._offered = channel.requests.offer(item[1])
+        return self._offer()
+
+    def _offer(self) -> bool:
+        """Go on offering a message to requests; tell whether one of them has ended."""
+        assert self._offered is not None
+        for ended in self._offered:
+            # its caller is told before the next one is offered the message
+            self.channel.end_requests((ended,))
+            return True
+        self._offered = None
+        return False
 
     def _take_turn(self, item: Received | MalformedMessage) -> bool:
         """Do our own part for a message, and emit it if the application has handlers; tell whether there are events."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import inf
 from typing import Any
 
@@ -114,65 +114,62 @@ class Requests:
 
     An answer goes to the first request, in order of asking, that it fits.
 
-    :ivar waiting: those that wait, by the class of their answer; empty or None if none does.
+    :ivar waiting: those that wait, in order of asking; empty or None if none does.
     :ivar due: time before which none times out; may be too early, never too late.
     """
 
     __slots__ = ("due", "waiting")
 
     def __init__(self) -> None:
-        # in order of asking; made when needed
-        self.waiting: dict[type[Message], dict[Request, None]] | None = None
+        # made when needed
+        self.waiting: dict[Request, None] | None = None
         self.due: float | None = None
 
     def __len__(self) -> int:
-        return sum(map(len, self.waiting.values())) if self.waiting else 0
+        return len(self.waiting) if self.waiting else 0
 
     def add(self, request: Request) -> None:
         """Wait for the answer to ``request``."""
         if self.waiting is None:
             self.waiting = {}
-        self.waiting.setdefault(request.expected, {})[request] = None
+        self.waiting[request] = None
         if request.due is not None and (self.due is None or request.due < self.due):
             self.due = request.due
 
-    def received(self, message: Message) -> Ended | None:
-        """Return the first request that ``message`` ends: answered, refused, not found, or failed by ``matching``.
+    def offer(self, message: Message) -> Iterator[Ended]:
+        """Yield the requests that ``message`` ends: any number that ``matching`` fails, then one at the most.
 
-        In the last case others may still be waiting for this very message: call again, once its caller has been told.
+        Their callers are to be told of each before the next is asked for. Requests made meanwhile are not offered it.
         """
-        waiting = self.waiting
-        if not waiting:
-            return None
         ids = _ids(message)
-        kinds = [kind for kind in type(message).__mro__ if kind in waiting]
-        for request in [each for kind in kinds for each in waiting[kind]]:
+        for request in list(self.waiting or ()):
             try:
-                # matching() of the one before it may have made somebody give it up
+                # whoever was told of the one before it may have given it up
                 answered = self._waits(request) and request.answered_by(message, ids)
             except Exception as error:
                 # matching() is the caller's: its failure is the answer to the one who asked
                 if self._waits(request):
-                    return self._end(request, None, error)
+                    yield self._end(request, None, error)
                 continue
             if answered and self._waits(request):
-                return self._end(request, message, None)
-        return self._refused(message) if isinstance(message, (NotFound, Reject)) else None
+                yield self._end(request, message, None)
+                return
+        if isinstance(message, (NotFound, Reject)):
+            yield from self._refuse(message)
 
-    def _refused(self, message: NotFound | Reject) -> Ended | None:
-        """End the first request, in order of asking, that ``message`` is about."""
+    def _refuse(self, message: NotFound | Reject) -> Iterator[Ended]:
         lacking = {each[1]: each for each in message.vectors} if isinstance(message, NotFound) else {}
-        for request in self._all():
+        for request in self.waiting or ():
             refusal = request.rejected_by(message) if isinstance(message, Reject) else request.lacks(lacking)
             if refusal is not None:
-                return self._end(request, None, refusal)
-        return None
+                yield self._end(request, None, refusal)
+                return
 
     def expired(self, now: float) -> list[Ended]:
         """Return the requests that have timed out at ``now``."""
         ended: list[Ended] = []
         due: float | None = None
-        for request in self._all():
+        for request in list(self.waiting or ()):
             if request.due is None:
                 continue
             if request.due <= now:
@@ -185,7 +182,7 @@ class Requests:
 
     def give_up(self, token: Any) -> None:
         """Forget the request with that token; its caller does not want the answer any more."""
-        for request in self._all():
+        for request in self.waiting or ():
             if request.token is token:
                 self._remove(request)
                 return
@@ -198,14 +195,13 @@ class Requests:
 
     def close(self, reason: CloseReason) -> list[Ended]:
         """Return all requests as failed: the connection is ending."""
-        self.due = None
-        return [self._end(request, None, RequestClosed(request.question.command, reason)) for request in self._all()]
-
-    def _all(self) -> list[Request]:
-        return [each for waiting in (self.waiting or {}).values() for each in waiting]
+        return [
+            self._end(request, None, RequestClosed(request.question.command, reason))
+            for request in list(self.waiting or ())
+        ]
 
     def _waits(self, request: Request) -> bool:
-        return self.waiting is not None and request in self.waiting.get(request.expected, ())
+        return self.waiting is not None and request in self.waiting
 
     def _end(self, request: Request, answer: Message | None, error: Exception | None) -> Ended:
         self._remove(request)
@@ -213,9 +209,6 @@ class Requests:
 
     def _remove(self, request: Request) -> None:
         assert self.waiting is not None
-        waiting = self.waiting[request.expected]
-        del waiting[request]
-        if not waiting:
-            del self.waiting[request.expected]
-            if not self.waiting:
-                self.due = None
+        del self.waiting[request]
+        if not self.waiting:
+            self.due = None

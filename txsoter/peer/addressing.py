@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
+from twisted.protocols.policies import ProtocolWrapper
 
 from txsoter.ip import parse_ip
 
-__all__ = ["address_text", "host_and_port", "ip_of"]
+__all__ = ["address_text", "host_and_port", "ip_of", "remote_address"]
 
 
 def host_and_port(address: IAddress | None) -> tuple[str | None, int]:
@@ -35,3 +38,20 @@ def ip_of(address: IAddress | None) -> str | None:
     """Return a remote's IP without a zone; None for one that has none, such as an onion name or a path."""
     ip = parse_ip(host_and_port(address)[0])
     return None if ip is None else str(ip)
+
+
+def remote_address(transport: Any) -> IAddress | None:
+    """Return the address of a transport's remote, as far as it is known now, and never that of a proxy of ours.
+
+    Behind a listener such as ``haproxy:`` that is what the proxy's header says. None before that has come, and where
+    the proxy says that nobody is behind it, as for a health check: the transport gives the proxy's address then.
+    """
+    address: IAddress | None = transport.getPeer()
+    # from wrapper to wrapper, down to the connection
+    while (below := getattr(transport, "transport", None)) is not None:
+        own = isinstance(transport, ProtocolWrapper) and type(transport).getPeer is not ProtocolWrapper.getPeer
+        # one that has addresses of its own gives those of what is below until it knows better
+        if own and address == below.getPeer():
+            return None
+        transport = below
+    return address

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from txsoter.errors import CloseReason
 from txsoter.ip import address_group
-from txsoter.peer.addressing import host_and_port
+from txsoter.peer.addressing import host_and_port, remote_address
 from txsoter.peer.admission import Admission
 from txsoter.peer.config import PeerConfig
 from txsoter.peer.protocol import SoterPeerProtocol
@@ -85,35 +85,60 @@ class SoterServerFactory(SoterFactory):
         self.refused = 0
         self._may_enter = may_enter
         self._admission = Admission(config.max_connections, config.max_connections_per_address)
+        # the groups of those who are inside, and those whose address is not known yet
         self._groups: dict[SoterPeerProtocol, str | None] = {}
+        self._unnamed: dict[SoterPeerProtocol, None] = {}
 
     def buildProtocol(self, addr: IAddress | None) -> SoterPeerProtocol:
-        """A peer for a connection that is about to begin; one that ends it at once when there are enough."""
-        group = address_group(host_and_port(addr)[0])
-        refusal = self._admission.refusal(group) or (self._may_enter and self._may_enter(addr))
+        """Return a peer for a connection that is about to begin; one that ends it at once when there are enough.
+
+        Its address is looked at when the connection is made: ``addr`` may be a proxy's of our own.
+        """
+        for unnamed in list(self._unnamed):
+            self.named(unnamed)
+        refusal = self._admission.refusal()
         if refusal:
-            self.refused += 1
-            # a stranger who dials and dials must not fill the log
-            if self.refused & (self.refused - 1) == 0:
-                _log.warn(
-                    "{address} refused: {refusal}; {refused} in all",
-                    address=str(addr),
-                    refusal=refusal,
-                    refused=self.refused,
-                )
+            self._refused(addr, refusal)
             # any, for what wraps a factory, such as TLS, does not know None
             refused: Any = Refused()
             return cast(SoterPeerProtocol, refused)
         peer = super().buildProtocol(addr)
-        self._admission.enter(group)
-        self._groups[peer] = group
+        self._admission.enter()
+        self._unnamed[peer] = None
         return peer
 
+    def named(self, peer: SoterPeerProtocol) -> None:
+        """Count a peer where it is from, or refuse it, once its address is known."""
+        address = remote_address(peer.transport) if peer.transport is not None else None
+        if address is None or peer not in self._unnamed:
+            return
+        del self._unnamed[peer]
+        group = address_group(host_and_port(address)[0])
+        refusal = self._admission.group_refusal(group) or (self._may_enter and self._may_enter(address))
+        self._groups[peer] = None if refusal else group
+        self._admission.join(self._groups[peer])
+        if refusal:
+            self._refused(address, refusal)
+            # a subclass may have a method of that name
+            SoterPeerProtocol.refuse(peer, refusal)
+
+    def _refused(self, address: IAddress | None, refusal: str) -> None:
+        self.refused += 1
+        # a stranger who dials and dials must not fill the log
+        if self.refused & (self.refused - 1) == 0:
+            _log.warn(
+                "{address} refused: {refusal}; {refused} in all",
+                address=str(address),
+                refusal=refusal,
+                refused=self.refused,
+            )
+
     def forget(self, peer: Any) -> None:
-        """A peer has ended."""
+        """Count a peer no more that has ended."""
         super().forget(peer)
-        if peer in self._groups:
-            self._admission.leave(self._groups.pop(peer))
+        if peer in self._groups or peer in self._unnamed:
+            self._unnamed.pop(peer, None)
+            self._admission.leave(self._groups.pop(peer, None))
 
 
 class Refused(Protocol):

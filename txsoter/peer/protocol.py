@@ -8,6 +8,7 @@ from threading import get_ident
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -114,7 +115,10 @@ class SoterPeerProtocol(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Handle what was read."""
-        self.__session.driver.data_received(data)
+        session = self.__session
+        if session.is_unnamed:
+            session.named_late()
+        session.driver.data_received(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell everybody that the connection has ended, and leave nothing behind."""
@@ -419,14 +423,23 @@ class SoterPeerProtocol(Protocol):
         return self.__session.address_text()
 
     @property
+    def remote_address(self) -> IAddress | None:
+        """The remote's address; None before the connection is made, or if a proxy before us does not tell it."""
+        return self.__session.remote
+
+    @property
     def host(self) -> str | None:
-        """The remote's IP or host name; None if it has neither, or before the connection is made."""
-        return host_and_port(self.__session.address)[0]
+        """The remote's IP or host name; None if it has neither, or is not known."""
+        return host_and_port(self.__session.remote)[0]
 
     @property
     def port(self) -> int | None:
-        """The remote's port; None if it has none, or before the connection is made."""
-        return host_and_port(self.__session.address)[1] or None
+        """The remote's port; None if it has none, or is not known."""
+        return host_and_port(self.__session.remote)[1] or None
+
+    def refuse(self, why: str) -> None:
+        """End a connection that its factory does not let in; quietly, if it has not begun."""
+        self.__session.refuse(why)
 
     def stats(self) -> PeerStats:
         """Return a snapshot of the connection."""

@@ -36,7 +36,7 @@ from txsoter.core.sanitize import sanitize
 from txsoter.core.send_queue import Entry
 from txsoter.core.state import State
 from txsoter.errors import CloseCause, ClosedBy, ConnectionClosed, LocalError, MalformedMessage
-from txsoter.peer.addressing import address_text, host_and_port
+from txsoter.peer.addressing import address_text, host_and_port, remote_address
 from txsoter.peer.config import PeerConfig
 from txsoter.peer.deferreds import Waiters, fail_quietly
 from txsoter.peer.threads import cross
@@ -63,7 +63,9 @@ class Session:
     :param peer: what listeners are called with.
     :ivar transport: of the connection, or None before it is made.
     :ivar thread: the identifier of the reactor's thread.
-    :ivar address: of the remote, or None before the connection is made.
+    :ivar remote: address of the remote; None before the connection is made, or as long as a proxy has not named it.
+    :ivar is_unnamed: the first read may tell the remote's address.
+    :ivar is_refused: the connection was not let in.
     """
 
     __slots__ = (
@@ -71,12 +73,14 @@ class Session:
         "_config",
         "_peer",
         "_wakeup",
-        "address",
         "closed",
         "driver",
         "has_ended",
+        "is_refused",
+        "is_unnamed",
         "now",
         "ready",
+        "remote",
         "thread",
         "transport",
         "wall",
@@ -88,7 +92,9 @@ class Session:
         self.transport: Any = None
         self._clock: IReactorTime | None = config.clock
         self._wakeup: Wakeup | None = None
-        self.address: IAddress | None = None
+        self.remote: IAddress | None = None
+        self.is_unnamed = False
+        self.is_refused = False
         self.driver = Driver(connection, self, peer)
         self.now: Callable[[], float] = _not_yet
         self.wall: Callable[[], float] = _not_yet
@@ -103,10 +109,12 @@ class Session:
         """Begin: the transport is there."""
         self.thread = get_ident()
         self.transport = transport
-        self.address = transport.getPeer()
         if self.driver.connection.state is not State.CONNECTING:
             # disconnect() came before the connection did
             self.abort()
+            return
+        self.find_remote()
+        if self.is_refused:
             return
         clock = self._clock = self._config.clock or getattr(transport, "reactor", None)
         if clock is None:
@@ -118,16 +126,44 @@ class Session:
         self.now = ticker.now
         self._wakeup = Wakeup(clock, self.now, self.driver, ticker, config.trickle_interval)
         # writes are gathered here already: gathering them again costs small messages up to 40 ms
-        if isinstance(self.address, (IPv4Address, IPv6Address)) and hasattr(transport, "setTcpNoDelay"):
+        if isinstance(transport.getPeer(), (IPv4Address, IPv6Address)) and hasattr(transport, "setTcpNoDelay"):
             # a socket that is closed already tells so in its own time
             with suppress(OSError):
                 transport.setTcpNoDelay(True)
         if IConsumer.providedBy(transport):
             transport.registerProducer(self, True)
-        self.driver.connection_made(self.wall(), *host_and_port(self.address))
+        self.driver.connection_made(self.wall(), *host_and_port(self.remote))
+
+    def find_remote(self) -> None:
+        """Find the remote's address, and ask the factory whether it may stay."""
+        self.remote = remote_address(self.transport)
+        self.is_unnamed = self.remote is None
+        # one of another kind lets everybody in
+        named = getattr(self._peer.factory, "named", None)
+        if named is not None and self.remote is not None:
+            named(self._peer)
+
+    def named_late(self) -> None:
+        """Note that bytes came: if a proxy names the remote at all, it has done so now."""
+        self.find_remote()
+        self.is_unnamed = False
+        self.driver.connection.remote_is(*host_and_port(self.remote))
+
+    def refuse(self, why: str) -> None:
+        """End a connection that may not stay; quietly, if it has not begun."""
+        if self.driver.connection.state is State.CONNECTING:
+            self.is_refused = True
+            # its events are not asked for: nobody is told of a connection that was not let in
+            self.driver.connection.connection_lost(ClosedBy.LOCAL, CloseCause.DISCONNECT, why, self.now())
+            self._peer.factory.forget(self._peer)
+            self.abort()
+        else:
+            self.driver.close(CloseCause.DISCONNECT, why)
 
     def connection_lost(self, failure: Failure) -> None:
         """End: the transport is gone."""
+        if self.is_refused:
+            return
         self.driver.connection_lost(*_lost(failure, getattr(self.transport, "disconnecting", False)))
 
     def pauseProducing(self) -> None:
@@ -330,7 +366,9 @@ class Session:
 
     def address_text(self) -> str:
         """Return the remote's address for people."""
-        return "nowhere" if self.address is None else address_text(self.address)
+        if self.transport is None:
+            return "nowhere"
+        return address_text(self.transport.getPeer() if self.remote is None else self.remote)
 
     def log_message(self, message: Message, payload: bytes, sends: bool) -> None:
         """Log a message at debug level."""

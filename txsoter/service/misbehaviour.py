@@ -14,7 +14,6 @@ from txsoter.ip import address_group
 from txsoter.peer.addressing import host_and_port
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.service.observers import Observer
-from txsoter.service.remotes import remote_address
 from txsoter.service.scores import UNKNOWN_COMMAND_WEIGHT, WEIGHTS, Entry, Scores
 from txsoter.wire import Unknown
 
@@ -99,7 +98,7 @@ class ScoreKeeper(Observer):
 
 def _host_of(peer: SoterPeerProtocol) -> str | None:
     """The remote's IP; None where there is none, or only a proxy of ours is known, behind which anybody may be."""
-    host = host_and_port(remote_address(peer))[0]
+    host = peer.host
     group = address_group(host)
     config = peer.config
     if group is None or group == address_group(config.proxy_host):

@@ -93,7 +93,7 @@ class FakeNode:
         assert SIMNET.genesis_block is not None
         for height, block in [(0, SIMNET.genesis_block), *blocks]:
             self.blocks[block.hash] = (height, block)
-        listeners: dict[str, Callable[..., Any]] = {
+        listeners: dict[str, Any] = {
             "on_version": lambda peer, version: self.versions.append(version),
             "on_getblocks": self.list_blocks,
             "on_getheaders": self.list_headers,

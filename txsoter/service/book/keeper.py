@@ -20,7 +20,6 @@ from txsoter.service.book.book import AddressBook
 from txsoter.service.book.known import DAY, HOUR
 from txsoter.service.book.places import Place, place_at
 from txsoter.service.observers import Observer
-from txsoter.service.remotes import remote_address
 from txsoter.wire import MAX_ADDRESSES, Addr, AddrCache, GetAddr, GetAddrCache, NetAddress
 
 __all__ = ["Allowance", "BookKeeper"]
@@ -130,7 +129,7 @@ class BookKeeper(Observer):
         """Where a peer is; None when it has no IP, or is behind a proxy."""
         if peer in self._dialled:
             return self._dialled[peer]
-        place = _place(remote_address(peer))
+        place = _place(peer.remote_address)
         return None if place is None or peer.config.hides(place.host) else place
 
     # -- connections ---------------------------------------------------------------------------
@@ -162,7 +161,7 @@ class BookKeeper(Observer):
             self._telling.stop()
         if reason.cause is CloseCause.SELF_CONNECTION:
             # it is the end that was dialled that notices
-            came_from = _place(remote_address(peer)) if peer.inbound else None
+            came_from = _place(peer.remote_address) if peer.inbound else None
             own = place if came_from is None else self._locals.get(came_from)
             if own is not None:
                 self.book.is_own(own)

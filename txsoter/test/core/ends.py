@@ -103,6 +103,8 @@ class End:
     :ivar flushes: the number of FLUSH events.
     :ivar writes: pieces that the transport was given.
     :ivar room: bytes past which the transport asks for a pause; None for any number.
+    :ivar held: bytes that the transport holds.
+    :ivar carried: bytes that :func:`join` has carried to the other end.
     :ivar outcomes: for each token that was given, all that came back for it.
     """
 
@@ -124,6 +126,7 @@ class End:
         self.writes: list[bytes] = []
         self.room: int | None = None
         self.held = 0
+        self.carried = 0
         self.outcomes: dict[Any, list[Any]] = {}
         self.on_event: Callable[[Event], None] = lambda event: None
         self._holds = holds
@@ -334,11 +337,10 @@ class End:
 
 def join(one: End, other: End, seconds: float = 0.0) -> None:
     """Carry what either end writes to the other, until neither writes; then again after each second."""
-    carried = {id(one): 0, id(other): 0}
 
     def carry(source: End, to: End) -> bool:
-        data = source.raw[carried[id(source)] :]
-        carried[id(source)] += len(data)
+        data = source.raw[source.carried :]
+        source.carried += len(data)
         if data:
             source.take()
             to.connection.receive_data(data, to.now)

@@ -13,10 +13,10 @@ from twisted.logger import LogLevel
 
 from txsoter import CloseCause, Listeners, PeerConfig, SoterServerFactory
 from txsoter.core.memory_budget import MemoryBudget
-from txsoter.core.rate_limit import RateLimit
 from txsoter.core.reader import MESSAGE_OVERHEAD
 from txsoter.core.state import State
-from txsoter.peer.admission import Admission, address_group
+from txsoter.ip import address_group
+from txsoter.peer.admission import Admission
 from txsoter.peer.factory import Refused
 from txsoter.test.peer.cases import WholePeerTestCase, config
 from txsoter.test.peer.support import TrialCase
@@ -68,75 +68,6 @@ class AdmissionTests(TrialCase):
         self.assertIsNotNone(Admission(0, None).refusal("a"))
 
 
-class RateLimitTests(TrialCase):
-    def rate(self, limit: RateLimit, size: int, seconds: int) -> int:
-        """How many messages are let in meanwhile, by whom comes as soon as it may."""
-        now, taken = 0.0, 0
-        while now <= seconds:
-            taken += 1
-            limit.spend(size, now)
-            now += max(0.0, limit.left(now))
-        return taken
-
-    def test_messages(self) -> None:
-        """A second's worth at once, and then so many a second."""
-        self.assertEqual(self.rate(RateLimit(10, None, 0), 1000, 9), 100)
-        self.assertEqual(self.rate(RateLimit(0.5, None, 0), 1000, 100), 51)
-
-    def test_bytes(self) -> None:
-        self.assertEqual(self.rate(RateLimit(None, 1000, 0), 100, 9), 101)
-
-    def test_a_message_larger_than_a_seconds_worth_is_taken_and_then_waited_for(self) -> None:
-        limit = RateLimit(None, 1000, 0)
-        limit.spend(31_000, 0)
-        self.assertEqual(limit.left(0), 30)
-
-    def test_the_slower_of_both(self) -> None:
-        self.assertEqual(self.rate(RateLimit(10, 100, 0), 100, 9), self.rate(RateLimit(None, 100, 0), 100, 9))
-
-    def test_what_was_not_used_is_not_saved_up(self) -> None:
-        limit = RateLimit(10, None, 0)
-        for _ in range(11):
-            limit.spend(1, 1000)
-        self.assertGreater(limit.left(1000), 0)
-
-
-class FakeHolder:
-    def __init__(self) -> None:
-        self.told: list[tuple[int, int]] = []
-
-    def held_too_much(self, held: int, total: int) -> None:
-        self.told.append((held, total))
-
-
-class MemoryBudgetTests(TrialCase):
-    def test_the_one_that_holds_most_goes_whoever_was_last(self) -> None:
-        budget = MemoryBudget(100)
-        large, small, last = FakeHolder(), FakeHolder(), FakeHolder()
-        for holder, held in ((large, 60), (small, 20), (last, 20)):
-            budget.account(holder, held)
-        self.assertEqual((large.told, budget.total), ([], 100))
-        budget.account(last, 30)
-        self.assertEqual((large.told, small.told, last.told, budget.total), ([(60, 110)], [], [], 50))
-
-    def test_what_is_let_go_is_forgotten(self) -> None:
-        budget = MemoryBudget(100)
-        holder = FakeHolder()
-        budget.account(holder, 90)
-        budget.account(holder, 0)
-        self.assertEqual((budget.total, len(budget), holder.told), (0, 0, []))
-
-    def test_as_many_go_as_it_takes(self) -> None:
-        budget = MemoryBudget(100)
-        holders = [FakeHolder() for _ in range(10)]
-        for holder in holders:
-            budget.account(holder, 10)
-        huge = FakeHolder()
-        budget.limit = 35
-        budget.account(huge, 5)
-        self.assertEqual((sum(len(holder.told) for holder in holders), budget.total), (7, 35))
-
-
 class FactoryTests(WholePeerTestCase):
     """Most connections in all and from one address."""
 
@@ -171,12 +102,19 @@ class FactoryTests(WholePeerTestCase):
             self.dial(factory, at("192.0.2.1"))
         self.assertEqual((factory.refused, len(lines)), (1001, 10))
 
+    def assert_refused(self, factory: SoterServerFactory, peer: Any, remote: ScriptedPeer, link: MemoryLink) -> None:
+        """It hears nothing, is gone at once, and nobody is told of it."""
+        link.pump()
+        self.assertEqual((remote.raw, link.server.aborted, peer in factory.peers), (b"", True, False))
+        self.assertIsNotNone(remote.closed)
+        self.assertIs(peer.state, State.CLOSED)
+
     def test_the_application_may_refuse_too(self) -> None:
         unwanted = at("192.0.2.1")
         factory = SoterServerFactory(
             config(clock=Clock()), may_enter=lambda address: "not you" if address == unwanted else None
         )
-        self.assertIsInstance(self.dial(factory, unwanted)[0], Refused)
+        self.assert_refused(factory, *self.dial(factory, unwanted))
         peer, _, link = self.dial(factory, at("192.0.2.2"))
         self.assertIs(peer.state, State.NEGOTIATING)
         link.reset()
@@ -184,7 +122,7 @@ class FactoryTests(WholePeerTestCase):
     def test_a_place_that_is_left_can_be_taken(self) -> None:
         factory = self.factory(max_connections_per_address=1)
         _, _, link = self.dial(factory, at("192.0.2.1"))
-        self.assertIsInstance(self.dial(factory, at("192.0.2.1"))[0], Refused)
+        self.assert_refused(factory, *self.dial(factory, at("192.0.2.1")))
         link.reset()
         peer, _, link = self.dial(factory, at("192.0.2.1"))
         self.assertIs(peer.state, State.NEGOTIATING)

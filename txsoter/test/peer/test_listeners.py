@@ -71,7 +71,8 @@ def every_listener(events: list[Event]) -> Listeners:
         return lambda peer, *arguments: events.append((name, *arguments))
 
     names = [each.name for each in attrs.fields(Listeners) if each.name != "on_message"]
-    return Listeners(**{name: named(name) for name in names})
+    listeners: dict[str, Any] = {name: named(name) for name in names}
+    return Listeners(**listeners)
 
 
 class MessageListenerTests(WholePeerTestCase):
@@ -82,14 +83,14 @@ class MessageListenerTests(WholePeerTestCase):
         self.assertEqual(len(messages()), 31)
         others = {"on_unknown", "on_message", "on_read", "on_write", "on_ready", "on_round_trip", "on_closed"}
         self.assertEqual(names, {f"on_{command}" for command in messages()} | others)
-        none = {each.name: None for each in attrs.fields(Listeners)} | {"on_message": {}}
+        none: dict[str, object] = {each.name: None for each in attrs.fields(Listeners)} | {"on_message": {}}
         self.assertEqual(attrs.asdict(Listeners()), none)
 
     def test_each_is_called_with_the_peer_and_the_message_in_the_order_of_arrival(self) -> None:
         """Also cfcheckpt's, which the reference declares and never calls. `on_block` also gets the payload."""
         for inbound in (False, True):
             called: list[Event] = []
-            hooks = {f"on_{command}": naming(command, called) for command in messages()}
+            hooks: dict[str, Any] = {f"on_{command}": naming(command, called) for command in messages()}
             pair = self.fresh(config(services=Services.BLOOM, listeners=Listeners(**hooks)), inbound=inbound)
             said = (remote_version(), VerAck(), *AFTER_HANDSHAKE)
             pair.say(b"".join(framed(each) for each in said))
@@ -283,7 +284,8 @@ class FailingListenerTests(WholePeerTestCase):
     def test_whatever_it_is_and_however_it_fails(self) -> None:
         for name in ("on_version", "on_verack", "on_ping", "on_read", "on_write", "on_ready", "on_closed"):
             for listener in self.failing():
-                pair = self.fresh(config(listeners=Listeners(**{name: listener})), inbound=True)
+                hooks: dict[str, Any] = {name: listener}
+                pair = self.fresh(config(listeners=Listeners(**hooks)), inbound=True)
                 pair.handshake()
                 pair.say(Ping(1))
                 self.assertEqual(pair.hear()[-1:], [Pong(1)])

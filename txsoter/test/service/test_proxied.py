@@ -22,7 +22,6 @@ from txsoter.wire import Version
 
 PORT = "haproxy:tcp:0:interface=127.0.0.1"
 
-peers_know_late = pytest.mark.xfail(strict=True, reason="a peer takes its remote's address before the proxy names it")
 
 
 def config(**fields: Any) -> PeerConfig:
@@ -95,7 +94,6 @@ class Server(Behind):
         await self.gone()
 
 
-@peers_know_late
 @over_sockets()
 async def test_a_peer_has_the_address_that_the_proxy_gives_and_is_told_it() -> None:
     for host in ("203.0.113.9", "2001:db8::9"):
@@ -110,7 +108,6 @@ async def test_a_peer_has_the_address_that_the_proxy_gives_and_is_told_it() -> N
             assert (version.addr_you.host, version.addr_you.port) == (host, 5555)
 
 
-@peers_know_late
 @over_sockets()
 async def test_limits_for_one_address_are_for_the_remotes_not_for_the_proxy() -> None:
     async with Server(max_connections_per_address=2) as server:
@@ -122,7 +119,6 @@ async def test_limits_for_one_address_are_for_the_remotes_not_for_the_proxy() ->
         assert (len(server.factory.peers), server.factory.refused) == (6, 1)
 
 
-@peers_know_late
 @over_sockets()
 async def test_silent_remotes_behind_a_proxy_are_limited_too() -> None:
     """They are counted once the proxy has named them, at the latest when the next one comes."""
@@ -134,7 +130,6 @@ async def test_silent_remotes_behind_a_proxy_are_limited_too() -> None:
         assert len(server.factory.peers) == 4
 
 
-@peers_know_late
 @over_sockets()
 async def test_who_may_enter_is_asked_of_the_remote_not_of_the_proxy() -> None:
     def may_enter(address: Any) -> str | None:
@@ -200,7 +195,6 @@ async def test_a_proxy_that_names_nobody_is_not_scored(records: bool, tmp_path: 
         assert node.scored() == {}
 
 
-@peers_know_late
 @over_sockets()
 async def test_who_is_banned_does_not_come_in_through_the_proxy_again() -> None:
     async with Node() as node:
