@@ -16,6 +16,7 @@ How fast txsoter is, beside other Python libraries, and beside what Twisted and 
   peer    two processes with a connection between them: pings, invs, blocks, handshakes, latency
   scale   thousands of idle connections: memory, CPU, and telling all of them something
   metrics what metrics for Prometheus cost
+  aio     the same as peer on asyncio, beside Twisted
 
 Without a suite all of them run, which takes less than ten minutes. Figures are medians of the rounds with their spread;
 what is compared takes turns within each round, after a warm-up. Leave the machine alone meanwhile.
@@ -58,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m benchmarks", description=DESCRIPTION, formatter_class=plain, parents=[common]
     )
-    suites = top.add_subparsers(dest="suite", metavar="[codec|peer|scale|metrics]", title="suites")
+    suites = top.add_subparsers(dest="suite", metavar="[codec|peer|scale|metrics|aio]", title="suites")
     suites.add_parser("codec", help="bytes to messages and back", parents=[common])
     peer = suites.add_parser(
         "peer", help="two processes and a connection", description=PEER, formatter_class=plain, parents=[common]
@@ -67,6 +68,8 @@ def parser() -> argparse.ArgumentParser:
     scale = suites.add_parser("scale", help="thousands of idle connections", parents=[common])
     _scale_commands(scale)
     suites.add_parser("metrics", help="what metrics cost", parents=[common])
+    aio = suites.add_parser("aio", help="asyncio beside Twisted", parents=[common])
+    _aio_commands(aio)
     return top
 
 
@@ -101,6 +104,17 @@ def _scale_commands(scale: argparse.ArgumentParser) -> None:
         end.add_argument("--as", dest="kind", choices=("txsoter", "bare"), default="txsoter")
 
 
+def _aio_commands(aio: argparse.ArgumentParser) -> None:
+    ends = aio.add_subparsers(
+        dest="end", metavar="serve|drive", title="one end alone, told what to do on standard input"
+    )
+    for role in ("serve", "drive"):
+        end = ends.add_parser(role, help=f"the end that {role}s")
+        end.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio", help="what it runs on")
+        if role == "drive":
+            end.add_argument("port", type=int, help="where the other end serves, on loopback")
+
+
 def main() -> None:
     """Run what was asked for."""
     arguments = parser().parse_args()
@@ -121,6 +135,10 @@ def _be_one_end(arguments: argparse.Namespace) -> None:
         from benchmarks.scale_ends import hold
 
         hold(arguments.end, arguments.endpoint, arguments.kind == "txsoter")
+    elif arguments.suite == "aio":
+        from benchmarks.aio_ends import be_end
+
+        be_end(arguments.end, getattr(arguments, "port", 0), arguments.loop)
     elif arguments.end == "serve":
         from benchmarks.peer_ends import serve
 
@@ -134,7 +152,7 @@ def _be_one_end(arguments: argparse.Namespace) -> None:
 
 
 def _run_suites(suite: str | None, rounds: int, quick: bool, json_file: str | None, reference: str | None) -> None:
-    from benchmarks import codec, measure, metrics, peer, scale
+    from benchmarks import aio, codec, measure, metrics, peer, scale
 
     # whoever ends this process ends its children, too
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -143,6 +161,7 @@ def _run_suites(suite: str | None, rounds: int, quick: bool, json_file: str | No
         "peer": peer.run,
         "scale": scale.run,
         "metrics": metrics.run,
+        "aio": aio.run,
     }
     machine = measure.machine()
     about = {"machine": machine, "command": " ".join(sys.argv[1:]), "rounds": rounds, "quick": quick}

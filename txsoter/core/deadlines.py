@@ -98,7 +98,7 @@ def _stall_due(channel: Channel) -> float | None:
 
 def _stall_expired(channel: Channel) -> None:
     assert channel.stall is not None
-    command = channel.stall.check(channel.now, channel.remote_clock.seconds(channel.now))
+    command = channel.stall.check(channel.now, channel.remote_clock.seconds(channel.now) + ROUNDING)
     if command is not None:
         channel.close(CloseCause.STALLED, command=command)
 

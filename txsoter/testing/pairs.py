@@ -49,10 +49,11 @@ def connected_pair(
     server: PeerConfig | None = None,
     *,
     handshake: bool = True,
+    clock: Clock | None = None,
     protocol: Callable[[PeerConfig, bool], SoterPeerProtocol] = SoterPeerProtocol,
 ) -> PeerPair:
-    """Two peers on one ``Clock``, connected in memory; ready, unless ``handshake`` is False."""
-    clock = Clock()
+    """Return two peers on one ``Clock``, connected in memory; ready, unless ``handshake`` is False."""
+    clock = Clock() if clock is None else clock
     dialler = protocol(repeatable(clock, client), False)
     listener = protocol(repeatable(clock, server), True)
     pair = PeerPair(dialler, listener, MemoryLink(dialler, listener), clock)

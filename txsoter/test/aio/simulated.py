@@ -61,7 +61,9 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
             raise AssertionError("the test waits for something that will not happen")
         self._now += seconds
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+    def call_at(  # type: ignore[override]  # its generics say nothing here
+        self, when: float, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
         """As ever; the handle is remembered."""
         handle = super().call_at(when, callback, *args, context=context)
         self._handles.append(handle)

@@ -26,7 +26,7 @@ from txsoter.test.aio.simulated import run_simulated
 from txsoter.testing import MemoryLink, ScriptedPeer, remote_version
 from txsoter.wire import Encoding, Message, VerAck, read_message, write_message
 
-__all__ = ["Remote", "World", "conversation", "simnet", "worlds"]
+__all__ = ["Remote", "World", "conversation", "simnet", "simulated"]
 
 LONGEST = 24 * 3600.0
 """Simulated seconds after which a test waits for something that will not happen."""
@@ -263,14 +263,16 @@ class AsyncioWorld:
         self._peers: list[Peer] = []
         self._sockets: list[socket.socket] = []
 
-    async def _peer(self, config: PeerConfig | None, inbound: bool, sock: socket.socket) -> Peer:
+    async def peer(self, config: PeerConfig | None, inbound: bool, sock: socket.socket) -> Peer:
+        """Return a peer on a socket that is connected."""
         peer = Peer(simnet() if config is None else config, inbound)
         self._peers.append(peer)
         loop = asyncio.get_running_loop()
         await loop.connect_accepted_socket(lambda: peer.protocol, sock)
         return peer
 
-    def _sockets_pair(self) -> tuple[socket.socket, socket.socket]:
+    def sockets(self) -> tuple[socket.socket, socket.socket]:
+        """Return two sockets that are connected; they are closed when the test is over."""
         pair = socket.socketpair()
         self._sockets += pair
         for each in pair:
@@ -279,15 +281,15 @@ class AsyncioWorld:
 
     async def pair(self, client: PeerConfig | None = None, server: PeerConfig | None = None) -> tuple[Any, Any]:
         """See :class:`World`."""
-        dialling, listening = self._sockets_pair()
-        return await self._peer(client, False, dialling), await self._peer(server, True, listening)
+        dialling, listening = self.sockets()
+        return await self.peer(client, False, dialling), await self.peer(server, True, listening)
 
     async def scripted(
         self, config: PeerConfig | None = None, inbound: bool = False, handshake: bool = True
     ) -> tuple[AnyPeer, Any]:
         """See :class:`World`."""
-        ours, theirs = self._sockets_pair()
-        peer, remote = await self._peer(config, inbound, ours), SocketRemote(theirs)
+        ours, theirs = self.sockets()
+        peer, remote = await self.peer(config, inbound, ours), SocketRemote(theirs)
         return await _scripted(self, peer, remote, inbound, handshake)
 
     async def sleep(self, seconds: float) -> None:
@@ -320,7 +322,7 @@ class AsyncioWorld:
 worlds = pytest.mark.parametrize("make_world", [TwistedWorld, AsyncioWorld], ids=["twisted", "asyncio"])
 
 
-def conversation(test: Callable[[Any], Awaitable[None]]) -> Any:
+def conversation(test: Callable[[Any], Coroutine[Any, Any, None]]) -> Any:
     """Make a test of ``async def test(world)`` that runs with the peers of either adapter."""
 
     def run(make_world: Callable[[], Any]) -> None:
@@ -329,6 +331,22 @@ def conversation(test: Callable[[Any], Awaitable[None]]) -> Any:
         world.run(test(world))
         assert len(LIVE_NONCES) == before
 
+    return worlds(_named(run, test))
+
+
+def simulated(test: Callable[[AsyncioWorld], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Make a test of ``async def test(world)`` that runs with asyncio's peers."""
+
+    def run() -> None:
+        world = AsyncioWorld()
+        world.run(test(world))
+
+    named: Callable[[], None] = _named(run, test)
+    return named
+
+
+def _named(run: Any, test: Any) -> Any:
     functools.update_wrapper(run, test, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
-    del run.__wrapped__  # type: ignore[attr-defined]
-    return worlds(run)
+    # pytest would look for its arguments there
+    del run.__wrapped__
+    return run

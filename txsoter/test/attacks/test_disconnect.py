@@ -16,7 +16,7 @@ from txsoter import CloseCause, ClosedBy, CloseReason, ConnectionClosed, Handsha
 from txsoter.core.state import State
 from txsoter.errors import RequestClosed
 from txsoter.test.attacks.pressure import Loopback, RawAttacker, drain, not_to_the_bystander, stop_reading
-from txsoter.test.attacks.support import BOTH, KIB, MIB, Attack, AttackTestCase
+from txsoter.test.attacks.support import BOTH, BYSTANDER, KIB, MIB, Attack, AttackTestCase
 from txsoter.test.peer.cases import as_block, as_tx, hash_of, over_sockets, real_reactor, wrong
 from txsoter.testing import CLIENT, MemoryLink, ScriptedPeer, remote_version
 from txsoter.wire import (
@@ -33,12 +33,18 @@ from txsoter.wire import (
     TxIn,
     Unknown,
     VerAck,
+    Version,
 )
 
 R = TypeVar("R")
 
-LIVE = (State.NEGOTIATING, State.VERSION_KNOWN, State.READY)
+LIVE = (State.NEGOTIATING, State.VERSION_KNOWN, State.NEGOTIATED, State.READY)
 """The states in which a connection can be ended."""
+
+
+def waits_unless_bystander(peer: SoterPeerProtocol, version: Version) -> Deferred[None] | None:
+    """An on_version listener that does not come to an end."""
+    return None if peer.host == BYSTANDER.host else Deferred()
 
 
 class EndingTestCase(AttackTestCase):
@@ -46,8 +52,10 @@ class EndingTestCase(AttackTestCase):
 
     def attack_in(self, state: State, *, inbound: bool, **fields: Any) -> Attack:
         """An attacker that has gone as far as ``state``, and takes nothing any more."""
-        attack = self.attack(inbound=inbound, handshake=state is State.READY, **fields)
         if state is State.VERSION_KNOWN:
+            fields["on_version"] = waits_unless_bystander
+        attack = self.attack(inbound=inbound, handshake=state is State.READY, **fields)
+        if state in (State.VERSION_KNOWN, State.NEGOTIATED):
             attack.say(remote_version())
         self.assertIs(attack.peer.state, state)
         attack.attacker.heard.clear()
@@ -120,8 +128,8 @@ class EveryStateTests(EndingTestCase):
                     self.assertIs(attack.peer.state, State.CLOSING)
                     attack.transport.takes = takes
                     attack.pump()
-                    # before a version has come, nothing of that is with the transport
-                    pinned = state is not State.NEGOTIATING and not takes
+                    # before the handshake lets it go, nothing of that is with the transport
+                    pinned = state.may_send and not takes
                     self.assertIs(attack.peer.state, State.CLOSING if pinned else State.CLOSED)
                     ends.append(attack.peer.disconnect("third"))
                     if pinned:
@@ -350,11 +358,24 @@ def at_once_in_a_thread(function: Callable[[], R]) -> R:
 async def test_disconnect_from_another_thread_in_every_state(state: State) -> None:
     """Twice; it fires when all is cleaned up, with the first reason."""
     said: list[Message] = [] if state is State.NEGOTIATING else [remote_version()]
-    if state not in (State.NEGOTIATING, State.VERSION_KNOWN):
+    if state not in (State.NEGOTIATING, State.VERSION_KNOWN, State.NEGOTIATED):
         said.append(VerAck())
+    version_came: Deferred[None] = Deferred()
+    attackers: list[SoterPeerProtocol] = []
+
+    def on_version(peer: SoterPeerProtocol, version: Version) -> Deferred[None] | None:
+        # the first is the bystander
+        attackers.append(peer)
+        if state is not State.VERSION_KNOWN or len(attackers) == 1:
+            return None
+        version_came.callback(None)
+        return Deferred()
+
     # before there is a transport, only the config's clock can be crossed over by
-    async with Loopback(lambda: RawAttacker(*said), clock=real_reactor()) as attack:
-        if said:
+    async with Loopback(lambda: RawAttacker(*said), clock=real_reactor(), on_version=on_version) as attack:
+        if state is State.VERSION_KNOWN:
+            await version_came
+        elif said:
             await attack.attacker.has_heard(2)
         if state is State.CONNECTING:
             # it goes on beside another that never gets there
@@ -373,6 +394,7 @@ async def test_disconnect_from_another_thread_in_every_state(state: State) -> No
         assert [each.cause for each in reasons] == [cause, cause]
         assert {each.detail for each in reasons} == {{State.CLOSING: "before", State.CLOSED: ""}.get(state, "first")}
         assert (attack.peer.state, attack.peer in attack.factory.peers) == (State.CLOSED, False)
+        attackers.clear()
 
 
 @over_sockets(25)

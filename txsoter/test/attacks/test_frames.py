@@ -248,7 +248,7 @@ class EndTests(AttackTestCase):
         """Attack: the connection is reset, in each of its states. Who waits for anything is told."""
         heard: dict[State, list[Message]] = {
             State.NEGOTIATING: [],
-            State.VERSION_KNOWN: [remote_version()],
+            State.NEGOTIATED: [remote_version()],
             State.READY: [remote_version(), VerAck()],
         }
         for inbound in BOTH:

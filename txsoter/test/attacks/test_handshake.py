@@ -41,7 +41,7 @@ class SilenceTests(AttackTestCase):
         for inbound in BOTH:
             attack = self.attack(inbound=inbound, handshake=False)
             attack.say(remote_version())
-            self.assertIs(attack.peer.state, State.VERSION_KNOWN)
+            self.assertIs(attack.peer.state, State.NEGOTIATED)
             self.assert_timed_out(attack, OURS)
 
     def test_never_sends_verack(self) -> None:

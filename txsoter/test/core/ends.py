@@ -161,6 +161,7 @@ class End:
         self.events.clear()
         self.turns.clear()
         self.said()
+        self.held = 0
         return self
 
     def feed(self, *data: Message | bytes) -> None:
@@ -383,9 +384,8 @@ class ConnectionTestCase(TestCase):
         self.assertIs(connection.state, State.CLOSED)
         self.assertEqual(len(end.of(Closed)), 1)
         self.assertEqual({token: told for token, told in end.outcomes.items() if len(told) != 1}, {})
-        in_hand = 0 if channel.in_hand is None else len(channel.in_hand[2])
         left = (len(channel.queue), channel.queue.waiting, len(channel.requests), len(channel.announcer))
-        self.assertEqual((left, channel.reader.memory, channel.memory()), ((0, 0, 0, 0), 0, in_hand))
+        self.assertEqual((left, channel.reader.memory, channel.memory()), ((0, 0, 0, 0), 0, 0))
         self.assertIsNone(connection.next_timeout())
         self.assertIsNone(connection.next_event())
         self.assertIsNone(connection.data_to_send(end.now))
