@@ -68,7 +68,7 @@ def run(rounds: int, quick: bool) -> Report:
                     row.figures[f"{loop}, {end}'s CPU, us each"] = each
             report.rows.append(row)
     report.notes = [
-        "Two processes of one kind, TCP on loopback, the library's defaults on; median and half of least to greatest of "
-        f"{rounds} rounds (short runs {2 * rounds} or {3 * rounds}) after a warm-up; kinds take turns in each round.",
+        "Two processes of one kind, TCP on loopback, the library's defaults on; median and half of least to greatest "
+        f"of {rounds} rounds (short runs {2 * rounds} or {3 * rounds}) after a warm-up; they take turns in each round.",
     ]
     return report

@@ -7,13 +7,12 @@ from contextlib import suppress
 from inspect import iscoroutine
 from typing import Any
 
-import attrs
 from twisted.internet.defer import Deferred
 
 from txsoter import CloseReason, Listeners
 from txsoter.errors import ConnectionClosed, LocalError, RequestFailed
 from txsoter.peer.protocol import SoterPeerProtocol
-from txsoter.wire import Message, Ping, Pong, Reject, Unknown
+from txsoter.wire import Message, Ping, Pong, Reject, Unknown, messages
 
 __all__ = ["SMALL", "Application", "ListenerError", "fails", "matches_nothing"]
 
@@ -39,9 +38,9 @@ class Application:
         self.closed: list[CloseReason] = []
 
     def listeners(self) -> Listeners:
-        hooks: dict[str, Any] = dict.fromkeys([each.name for each in attrs.fields(Listeners)], self.hears)
+        hooks: dict[str, Any] = {f"on_{command}": self.hears for command in (*messages(), "unknown")}
         hooks |= {"on_ready": self.is_ready, "on_closed": self.is_closed}
-        hooks |= {"on_read": self.looks, "on_write": self.looks}
+        hooks |= {"on_read": self.looks, "on_write": self.looks, "on_round_trip": self.measures}
         return Listeners(**hooks)
 
     def is_ready(self, peer: SoterPeerProtocol) -> None:
@@ -53,6 +52,9 @@ class Application:
 
     def looks(self, peer: SoterPeerProtocol, size: int, message: Message | None, error: Exception | None) -> None:
         assert (message is None) is (error is not None) or size == 0
+
+    def measures(self, peer: SoterPeerProtocol, seconds: float) -> None:
+        assert seconds >= 0
 
     def hears(self, peer: SoterPeerProtocol, *message: object) -> Any:
         if peer is self.bystander:

@@ -29,13 +29,13 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
-from txsoter.peer.ticker import _tickers
 from zope.interface import implementer
 
 from txsoter import REGTEST, SIMNET, CloseReason, Listeners, PeerConfig, SoterClientFactory, SoterServerFactory
 from txsoter.core.handshake import LIVE_NONCES
 from txsoter.core.log_text import MessageLog
 from txsoter.core.memory_budget import GRAIN
+from txsoter.core.reader import MESSAGE_OVERHEAD
 from txsoter.core.state import State
 from txsoter.errors import LocalError, MalformedMessage, NeedMoreData
 from txsoter.peer.factory import SoterFactory
@@ -57,6 +57,7 @@ from txsoter.wire import (
     read_message,
     write_message,
 )
+from txsoter.wire.framing import HEADER_SIZE
 
 __all__ = ["KINDS", "SETTINGS", "ListenerError", "mutated", "one_input"]
 
@@ -71,6 +72,9 @@ LARGE = 4 << 20
 
 BUDGET = 5000
 """Bytes that all connections may hold, where the settings ask for a budget."""
+
+LAG = GRAIN + GRAIN // HEADER_SIZE * MESSAGE_OVERHEAD
+"""Bytes by which a connection's account may be behind: some messages of the smallest kind."""
 
 FILLERS = 20
 """How many large messages one conversation sends: a fuzzer that finds out how would do nothing else."""
@@ -278,12 +282,13 @@ class Conversation:
         # what the peer says by itself in the handshake comes on top
         assert stats.queue_bytes <= peer.config.hard_queue_limit + 1000, "the send queue passes its limit"
         if self.was_connected:
-            assert peer._inbox.buffered <= self.said, "more is held than was said"
-            held = peer._inbox.held + stats.queue_bytes
+            assert stats.buffered_bytes <= self.said, "more is held than was said"
+            assert stats.held_bytes >= stats.buffered_bytes + stats.queue_bytes, "less is held than waits"
             # the other connection holds less than would be told
-            assert abs(peer.config.memory.total - held) <= GRAIN, "the budget was told otherwise"
+            assert abs(peer.config.memory.total - stats.held_bytes) <= LAG, "the budget was told otherwise"
         assert stats.known_inventory <= peer.config.max_known_inventory
-        assert len(peer._trickle) <= peer.config.max_trickle_queue
+        # transactions, and blocks
+        assert stats.queued_inventory <= 2 * peer.config.max_trickle_queue
         assert self.application.ready <= 1
         assert len(self.application.closed) <= 1
 
@@ -308,12 +313,12 @@ class Conversation:
         assert self.clock.getDelayedCalls() == [], "timers are left"
         assert not peer.config.memory.total, "the budget still counts it"
         assert not len(peer.config.memory), "the budget still knows it"
-        assert (self.clock, peer.config.tick) not in _tickers, "the clock's ticker is kept"
         assert not self.factory.peers, "the factory still knows it"
-        assert not peer.stats().queue_bytes, "something still waits to be sent"
+        stats = peer.stats()
+        assert not stats.queue_bytes, "something still waits to be sent"
         if self.was_connected:
-            assert not peer._inbox.buffered, "something is still buffered"
-            assert not len(peer._requests), "something is still asked"
+            assert not stats.buffered_bytes, "something is still buffered"
+            assert not stats.pending_requests, "something is still asked"
         assert all(each.called for each in application.told), "somebody was not told of the end"
         assert peer.config.listeners.on_closed is None or len(application.closed) == 1
         reasons: list[CloseReason] = []

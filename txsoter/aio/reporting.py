@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -56,11 +55,16 @@ class Settings(Protocol):
 class Host(Protocol):
     """The part of an adapter that a reporter calls."""
 
-    def log(self, level: int, text: str, error: BaseException | None = None, /, **fields: Any) -> None:
+    def log(self, level: str, text: str, error: BaseException | None = None, /, **fields: Any) -> None:
         """Log ``text``, whose ``{names}`` stand for the fields.
 
-        :param level: of the standard library's logging.
+        :param level: "debug", "info", "warn" or "error".
+        :param error: a failure of the application's code, to be logged with its traceback.
         """
+        ...
+
+    def address_text(self) -> str:
+        """Return the remote's address for people."""
         ...
 
     def wait_for(self, result: Any, done: Callable[[Any, BaseException | None], None]) -> bool:
@@ -96,20 +100,18 @@ class Reporter:
     """Reports the events of one connection.
 
     :param peer: what listeners are called with.
-    :ivar address: the remote's, for people.
     """
 
-    __slots__ = ("_config", "_connection", "_host", "_peer", "address")
+    __slots__ = ("_config", "_connection", "_host", "_peer")
 
     def __init__(self, connection: Connection, config: Settings, host: Host, peer: Any) -> None:
         self._connection = connection
         self._config = config
         self._host = host
         self._peer = peer
-        self.address = "nowhere"
 
     def __str__(self) -> str:
-        return f"{self.address} ({'inbound' if self._connection.channel.inbound else 'outbound'})"
+        return f"{self._host.address_text()} ({'inbound' if self._connection.channel.inbound else 'outbound'})"
 
     def handle(self, event: Event) -> None:
         """Report an event other than a message, FLUSH and ABORT."""
@@ -131,9 +133,9 @@ class Reporter:
         """Log that a handler failed, and tell the connection."""
         command = sanitize(command, 12)
         if self._connection.handler_failed(error, _words(error), command):
-            self._log(logging.CRITICAL, "the handler of {command} failed", error, command=command)
+            self._log("error", "the handler of {command} failed", error, command=command)
         else:
-            self._log(logging.DEBUG, "the handler of {command} was cut short", command=command)
+            self._log("debug", "the handler of {command} was cut short", command=command)
 
     def call(self, name: str, function: Callable[..., Any], *args: Any) -> None:
         """Call a function of the application without making anything wait for it.
@@ -151,9 +153,9 @@ class Reporter:
     def log_message(self, message: Message, payload: bytes, sends: bool) -> None:
         """Log a message at debug level."""
         for line in log_lines(self._config.log_messages, sends, message, payload, str(self)):
-            self._host.log(logging.DEBUG, "{line}", line=line)
+            self._host.log("debug", "{line}", line=line)
 
-    def _log(self, level: int, text: str, error: BaseException | None = None, /, **fields: Any) -> None:
+    def _log(self, level: str, text: str, error: BaseException | None = None, /, **fields: Any) -> None:
         self._host.log(level, "{peer}: " + text, error, peer=str(self), **fields)
 
     # -- events --------------------------------------------------------------------------------
@@ -163,7 +165,7 @@ class Reporter:
         if self._config.log_connections:
             assert channel.handshake.remote is not None
             pver, agent = channel.handshake.pver, sanitize(channel.handshake.remote.user_agent)
-            self._log(logging.INFO, "ready, protocol version {pver}, {agent}", pver=pver, agent=agent)
+            self._log("info", "ready, protocol version {pver}, {agent}", pver=pver, agent=agent)
         self._host.ready()
         # those who were told before may have hung up
         if on_ready is not None and channel.state is State.READY:
@@ -196,20 +198,19 @@ class Reporter:
 
     def _slow_handler(self, event: SlowHandler) -> None:
         self._log(
-            logging.WARNING,
+            "warn",
             "the listener for {command} has not finished for {seconds:.0f} s; no message is handled meanwhile",
             command=sanitize(event.command, 12),
             seconds=event.seconds,
         )
 
     def _notice(self, event: Notice) -> None:
-        level = logging.WARNING if event.error is None else logging.CRITICAL
-        self._log(level, "{text}", event.error, text=event.text)
+        self._log(event.level, "{text}", event.error, text=event.text)
 
     def _closed(self, event: Closed) -> None:
         reason, on_closed = event.reason, self._config.listeners.on_closed
         if self._config.log_connections or reason.cause not in _ORDINARY:
-            self._log(logging.INFO, "{reason}", reason=reason)
+            self._log("info", "{reason}", reason=reason)
         self._host.ended(reason)
         if on_closed is not None:
             self.call("close", on_closed, self._peer, reason)

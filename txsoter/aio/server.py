@@ -100,8 +100,6 @@ class Server:
         for listening in self._listening:
             listening.close()
         await asyncio.gather(*[peer.disconnect(reason) for peer in self.peers])
-        for listening in self._listening:
-            await listening.wait_closed()
 
     async def __aenter__(self) -> Self:
         return self

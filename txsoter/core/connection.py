@@ -13,10 +13,16 @@ from txsoter.core.dispatch_table import DispatchTable, Handler
 from txsoter.core.events import FLUSH, Event, Observed, Received, WriteFailed
 from txsoter.core.rate_limit import RateLimit
 from txsoter.core.requests import Ended, Request, check_request
-from txsoter.core.rules import AFTER_HANDLERS, BUILT_IN, first_is_no_version, malformed_received, say_version
+from txsoter.core.rules import (
+    AFTER_HANDLERS,
+    AFTER_WRITING,
+    BUILT_IN,
+    first_is_no_version,
+    malformed_received,
+    say_version,
+)
 from txsoter.core.sanitize import sanitize
 from txsoter.core.send_queue import BATCH, PIECE, Entry
-from txsoter.core.stall import StallDetector
 from txsoter.core.state import State, Trigger, transition
 from txsoter.core.traffic import Traffic
 from txsoter.errors import (
@@ -29,14 +35,12 @@ from txsoter.errors import (
     MalformedMessage,
     RequestClosed,
 )
-from txsoter.wire import Encoding, InventoryVector, Message, Ping, Reject, Version
+from txsoter.wire import Encoding, InventoryVector, Message, Reject, Version
 from txsoter.wire.framing import HEADER_SIZE
 
 __all__ = ["Connection", "make_dispatch_table"]
 
 _NEGOTIATING = State.NEGOTIATING
-
-AfterWriting = Callable[[Channel, Any], None]
 
 
 def make_dispatch_table(find: Callable[[type[Message]], tuple[Handler, ...]], **observes: bool) -> DispatchTable:
@@ -45,7 +49,7 @@ def make_dispatch_table(find: Callable[[type[Message]], tuple[Handler, ...]], **
     :param find: gives the application's handlers of a message class.
     :param observes: see :class:`~txsoter.core.dispatch_table.DispatchTable`.
     """
-    return DispatchTable(find, BUILT_IN, AFTER_HANDLERS, **observes)
+    return DispatchTable(find, BUILT_IN, AFTER_HANDLERS, AFTER_WRITING, **observes)
 
 
 class Connection:
@@ -64,7 +68,7 @@ class Connection:
     :param random: source of nonces and jitter.
     """
 
-    __slots__ = ("_after_writing", "_answer", "_heard", "_offered", "_watermark", "channel", "withholds")
+    __slots__ = ("_answer", "_heard", "_offered", "_watermark", "channel", "withholds")
 
     def __init__(self, config: ConnectionConfig, inbound: bool, table: DispatchTable, random: RandomSource) -> None:
         self.channel = Channel(config, inbound, table, random)
@@ -76,8 +80,6 @@ class Connection:
         # requests that a message still has to be offered to, until their callers have been told of it
         self._offered: Iterator[Ended] | None = None
         self.withholds = False
-        # where a message that was written is counted, and what it starts, by its class
-        self._after_writing: dict[type[Message], tuple[Traffic, AfterWriting | None]] = {}
 
     # -- beginning and ending ------------------------------------------------------------------
 
@@ -370,7 +372,11 @@ class Connection:
             except LocalError as error:
                 self.encoding_failed(message, error)
                 raise
-        channel.send(frame, message, encoding, token)
+        queue = channel.queue
+        if channel.state.may_send and queue.waiting + len(frame) <= channel.config.hard_queue_limit:
+            queue.put(frame, message, token)
+        else:
+            channel.send(frame, message, encoding, token)
 
     def encoding_failed(self, message: Message, error: LocalError) -> None:
         """Let an observer of writes know of a message that cannot be encoded."""
@@ -385,16 +391,16 @@ class Connection:
         """Note that the transport has what :meth:`data_to_send` gave; then ask for :meth:`next_written`."""
         channel = self.channel
         channel.queue.written()
+        sent, rules = channel.counters.sent, channel.table.after_writing
         for frame, message, _ in batch:
-            kind = message.__class__
-            known = self._after_writing.get(kind)
-            if known is None:
-                known = self._after_writing[kind] = channel.counters.sent_of(kind), _after_writing(channel, kind)
-            traffic, then = known
+            command, rule = rules.get(message.__class__) or channel.table.learn(message.__class__)
+            traffic = sent.get(command)
+            if traffic is None:
+                traffic = sent[command] = Traffic()
             traffic.messages += 1
             traffic.bytes += len(frame)
-            if then is not None:
-                then(channel, message)
+            if rule is not None:
+                rule(channel, message)
         if channel.announcer.waits_for_room:
             announcements.announce_if_room(channel)
 
@@ -498,23 +504,3 @@ class Connection:
     def add_known_inventory(self, vector: InventoryVector) -> None:
         """Note that the remote has something, so that it is not announced to it."""
         self.channel.announcer.add_known(vector)
-
-
-def _after_writing(channel: Channel, kind: type[Message]) -> AfterWriting | None:
-    """Return what a message of some class starts once it is with the transport."""
-    if issubclass(kind, Ping):
-        return _ping_written
-    return _question_written if channel.stall is not None and StallDetector.observes(kind) else None
-
-
-def _ping_written(channel: Channel, ping: Ping) -> None:
-    assert channel.queue.last_write is not None
-    channel.pings.sent(ping.nonce, channel.queue.last_write)
-
-
-def _question_written(channel: Channel, message: Message) -> None:
-    assert channel.stall is not None and channel.queue.last_write is not None
-    now = channel.queue.last_write
-    channel.stall.sent(message, channel.remote_clock.seconds(now))
-    if not channel.state.is_closing and channel.stall.begin(now):
-        channel.rearm = True

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from txsoter.core.stall import StallDetector
-from txsoter.core.traffic import Traffic
+from txsoter.core.traffic import Traffic, command_of
 from txsoter.wire import Message, Unknown
 from txsoter.wire.message import command_text, message_class
 
@@ -21,6 +21,10 @@ BuiltIn = Callable[[Any, Any, bytes], "bool | None"]
 
 AfterHandlers = Callable[[Any, Sequence[Any]], None]
 """Called with the channel and the results of the handlers."""
+
+
+AfterWriting = Callable[[Any, Any], None]
+"""Called with the channel and the message."""
 
 
 class CommandHandlers:
@@ -74,6 +78,8 @@ class DispatchTable:
     :param find: gives the application's handlers of a message class.
     :param built_in: our own rules before them, by message class.
     :param after_handlers: our own rules behind them, by message class.
+    :param after_writing: our own rules for messages that were written, by their class.
+    :ivar after_writing: of the message classes written so far, the name they are counted by and the rule.
     :ivar observes_reads: :class:`~txsoter.core.events.Observed` events are wanted.
     :ivar observes_writes: the messages that are written are looked at.
     :ivar observes_round_trips: :class:`~txsoter.core.events.RoundTrip` events are wanted.
@@ -81,9 +87,11 @@ class DispatchTable:
 
     __slots__ = (
         "_after_handlers",
+        "_after_writing",
         "_built_in",
         "_by_command",
         "_find",
+        "after_writing",
         "observes_reads",
         "observes_round_trips",
         "observes_writes",
@@ -94,6 +102,7 @@ class DispatchTable:
         find: Callable[[type[Message]], tuple[Handler, ...]],
         built_in: Mapping[type[Message], BuiltIn],
         after_handlers: Mapping[type[Message], AfterHandlers],
+        after_writing: Mapping[type[Message], AfterWriting],
         *,
         observes_reads: bool = False,
         observes_writes: bool = False,
@@ -102,6 +111,8 @@ class DispatchTable:
         self._find = find
         self._built_in = built_in
         self._after_handlers = after_handlers
+        self._after_writing = after_writing
+        self.after_writing: dict[type[Message], tuple[str, AfterWriting | None]] = {}
         self._by_command: dict[bytes, CommandHandlers] = {}
         self.observes_reads = observes_reads
         self.observes_writes = observes_writes
@@ -117,6 +128,11 @@ class DispatchTable:
                 return self._handlers(command_text(command), Unknown)
             shared = self._by_command[command] = self._handlers(known.command, known)
         return shared
+
+    def learn(self, kind: type[Message]) -> tuple[str, AfterWriting | None]:
+        """Return the entry of a message class in :attr:`after_writing`, which had none yet."""
+        known = self.after_writing[kind] = command_of(kind), self._after_writing.get(kind)
+        return known
 
     def _handlers(self, command: str, kind: type[Message]) -> CommandHandlers:
         built_in, after_handlers = self._built_in.get(kind), self._after_handlers.get(kind)

@@ -171,10 +171,16 @@ class Driver:
         finally:
             self._busy = False
         channel = self.connection.channel
-        if self._again or channel.events or channel.queue.waiting > channel.config.soft_queue_limit:
+        # nothing follows from most messages
+        if (
+            self._again
+            or channel.events
+            or channel.rearm
+            or channel.queue.waiting
+            or channel.handshake.early
+            or channel.state.is_closing
+        ):
             self.run()
-        elif channel.rearm or channel.queue.waiting or channel.handshake.early or channel.state.is_closing:
-            self._settle()
 
     def over_budget(self, held: int, total: int) -> None:
         """Close, as the connection that holds the most of a memory budget."""
@@ -222,25 +228,33 @@ class Driver:
             return
         self._flushing = True
         connection, adapter = self.connection, self._adapter
-        channel, queue = connection.channel, connection.channel.queue
+        queue, observed = connection.channel.queue, connection.channel.table.observes_writes
         try:
-            while not queue.paused:
-                while queue.untold and not queue.paused:
-                    token = queue.untold.pop(0)
-                    # the caller of a request waits for the answer, not for the write
-                    if token.__class__ is not Request:
-                        adapter.sent(token)
-                piece = queue.take(adapter.now()) if queue.entries else None
+            if queue.untold:
+                self._tell()
+            while queue.entries and not queue.paused:
+                piece = queue.take(adapter.now())
                 if piece is None:
                     break
                 adapter.transport.write(piece[0])
                 connection.written(piece[1])
-                if channel.table.observes_writes:
+                if observed:
                     adapter.written(piece[1])
                 if connection.withholds:
                     self._again = True
+                if queue.untold:
+                    self._tell()
         finally:
             self._flushing = False
+
+    def _tell(self) -> None:
+        """Tell the callers of messages that the transport has, while it would take more."""
+        queue, sent = self.connection.channel.queue, self._adapter.sent
+        while queue.untold and not queue.paused:
+            token = queue.untold.pop(0)
+            # the caller of a request waits for the answer, not for the write
+            if token.__class__ is not Request:
+                sent(token)
 
     def _settle(self) -> None:
         """Bring the transport's reading, the timers and the memory budget in line with the connection."""

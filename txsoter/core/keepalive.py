@@ -38,7 +38,8 @@ class PingTracker:
     __slots__ = ("_in_flight", "due", "every", "last_micros", "last_nonce", "last_time")
 
     def __init__(self) -> None:
-        self._in_flight: dict[int, float] = {}
+        # made when needed
+        self._in_flight: dict[int, float] | None = None
         self.every: float | None = None
         self.due: float | None = None
         self.last_nonce: int | None = None
@@ -61,6 +62,8 @@ class PingTracker:
         """Note that a ping was sent."""
         self.last_nonce = nonce
         self.last_time = now
+        if self._in_flight is None:
+            self._in_flight = {}
         in_flight = self._in_flight
         if len(in_flight) >= MAX_PINGS_IN_FLIGHT:
             # many at once: a dict that loses its first entry again and again looks through all it has lost
@@ -70,7 +73,7 @@ class PingTracker:
 
     def received(self, nonce: int, now: float) -> float | None:
         """Return the round trip that a pong ends, in seconds; None when it answers no ping of ours."""
-        sent = self._in_flight.pop(nonce, None)
+        sent = self._in_flight.pop(nonce, None) if self._in_flight else None
         if sent is None:
             return None
         self.last_micros = round((now - sent) * 1_000_000)
@@ -79,4 +82,4 @@ class PingTracker:
     @property
     def in_flight(self) -> int:
         """The number of pings that wait for their pong."""
-        return len(self._in_flight)
+        return len(self._in_flight or ())

@@ -12,6 +12,7 @@ from txsoter.core.handshake import LIVE_NONCES, check_protocol_version, check_ve
 from txsoter.core.keepalive import pong_frame
 from txsoter.core.net_address import LOOPBACK_NAMES, receiver_address
 from txsoter.core.sanitize import MAX_REASON, sanitize
+from txsoter.core.stall import OBSERVED
 from txsoter.core.state import State, Trigger, transition
 from txsoter.errors import CloseCause, ClosedBy, LocalError, MalformedMessage
 from txsoter.networks import REGTEST
@@ -32,7 +33,7 @@ from txsoter.wire import (
     Version,
 )
 
-__all__ = ["AFTER_HANDLERS", "BUILT_IN", "first_is_no_version", "malformed_received", "say_version"]
+__all__ = ["AFTER_HANDLERS", "AFTER_WRITING", "BUILT_IN", "first_is_no_version", "malformed_received", "say_version"]
 
 LAST_WITHOUT_PONG = 60000
 """The last protocol version without ``pong``."""
@@ -258,3 +259,27 @@ message from those."""
 
 AFTER_HANDLERS: dict[type[Message], Callable[[Channel, Sequence[Any]], None]] = {Version: _version_accepted}
 """Called with the channel and the results of the application's handlers."""
+
+
+# -- after writing -----------------------------------------------------------------------------
+
+
+def _ping_written(channel: Channel, ping: Ping) -> None:
+    assert channel.queue.last_write is not None
+    channel.pings.sent(ping.nonce, channel.queue.last_write)
+
+
+def _question_written(channel: Channel, message: Message) -> None:
+    now = channel.queue.last_write
+    assert now is not None
+    if channel.stall is not None:
+        channel.stall.sent(message, channel.remote_clock.seconds(now))
+        if not channel.state.is_closing and channel.stall.begin(now):
+            channel.rearm = True
+
+
+AFTER_WRITING: dict[type[Message], Callable[[Channel, Any], None]] = {
+    Ping: _ping_written,
+    **dict.fromkeys(OBSERVED, _question_written),
+}
+"""Called with the channel and a message, once the transport has it."""

@@ -78,13 +78,13 @@ class SendQueue:
         if not entries or self.paused:
             return None
         self.last_progress = self.last_write = now
-        if self.waiting <= PIECE and not self._offset:
-            self.entries = []
-            self.waiting = 0
-            # remembered until it is written: the connection may be lost in the middle of that
-            self._writing = entries
-            return (entries[0][0] if len(entries) == 1 else b"".join([entry[0] for entry in entries])), entries
-        return self._take_piece()
+        if self.waiting > PIECE or self._offset:
+            return self._take_piece()
+        self.entries = []
+        self.waiting = 0
+        # remembered until it is written: the connection may be lost in the middle of that
+        self._writing = entries
+        return (entries[0][0] if len(entries) == 1 else b"".join([entry[0] for entry in entries])), entries
 
     def _take_piece(self) -> tuple[bytes, list[Entry]]:
         first = self.entries[0][0]
@@ -110,10 +110,11 @@ class SendQueue:
         return piece, batch
 
     def written(self) -> None:
-        """Note that the transport has what :meth:`take` gave last."""
+        """Note that the transport has what :meth:`take` gave last: its tokens are untold from now on."""
         batch, self._writing = self._writing, None
-        if batch:
-            self.untold += [token for _, _, token in batch if token is not None]
+        for entry in batch or ():
+            if entry[2] is not None:
+                self.untold.append(entry[2])
 
     def resume(self, now: float) -> None:
         """Note that the transport would take more."""

@@ -11,7 +11,7 @@ from typing import Any
 from txsoter.core.beat import next_beat
 from txsoter.wire import FilterClear, FilterLoad, GetBlocks, GetData, GetHeaders, InventoryType, Message
 
-__all__ = ["HEADERS_FACTOR", "StallDetector"]
+__all__ = ["HEADERS_FACTOR", "OBSERVED", "StallDetector"]
 
 HEADERS_FACTOR = 3
 """The factor by which ``headers`` may take longer than other answers."""
@@ -49,14 +49,17 @@ class StallDetector:
         self._interval = interval
         self.due: float | None = None
         self._filter_loaded = False
-        self._deadlines: dict[str, float] = {}
+        # made when needed
+        self._deadlines: dict[str, float] | None = None
 
     def sent(self, message: Message, now: float) -> None:
         """Note the answer that a message asks for. A repeat keeps the earliest deadline."""
-        observe = _OBSERVED.get(type(message))
+        observe = OBSERVED.get(type(message))
         if observe is not None:
             seconds = observe(self, message)
             if seconds is not None:
+                if self._deadlines is None:
+                    self._deadlines = {}
                 self._deadlines.setdefault(message.command, now + seconds)
 
     def begin(self, now: float) -> bool:
@@ -75,11 +78,6 @@ class StallDetector:
         return command
 
     @staticmethod
-    def observes(kind: type[Message]) -> bool:
-        """Tell whether :meth:`sent` needs messages of that class."""
-        return kind in _OBSERVED
-
-    @staticmethod
     def answers(command: str) -> bool:
         """Tell whether :meth:`received` needs messages of that command."""
         return command in _ANSWERS
@@ -87,7 +85,7 @@ class StallDetector:
     def received(self, command: str) -> None:
         """Note that a message came: its answer is no longer owed."""
         question = _ANSWERS.get(command)
-        if question is not None:
+        if question is not None and self._deadlines:
             self._deadlines.pop(question, None)
 
     def expired(self, now: float) -> str | None:
@@ -119,10 +117,11 @@ class StallDetector:
         self._filter_loaded = False
 
 
-_OBSERVED: dict[type[Message], Callable[[StallDetector, Any], float | None]] = {
+OBSERVED: dict[type[Message], Callable[[StallDetector, Any], float | None]] = {
     GetBlocks: StallDetector._get_blocks,
     GetHeaders: StallDetector._get_headers,
     GetData: StallDetector._get_data,
     FilterLoad: StallDetector._filter_load,
     FilterClear: StallDetector._filter_clear,
 }
+"""Messages that :meth:`StallDetector.sent` needs."""

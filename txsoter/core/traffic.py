@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from txsoter.wire import Message, Unknown
 
-__all__ = ["UNKNOWN_COMMANDS", "Counters", "Traffic"]
+__all__ = ["UNKNOWN_COMMANDS", "Counters", "Traffic", "command_of"]
 
 UNKNOWN_COMMANDS = "unknown"
 """The name under which all unknown commands are counted together: a remote may invent any number of them."""
@@ -74,7 +74,3 @@ class Counters:
     def received_of(self, kind: type[Message]) -> Traffic:
         """Return where received messages of a class are counted."""
         return self.received.setdefault(command_of(kind), Traffic())
-
-    def sent_of(self, kind: type[Message]) -> Traffic:
-        """Return where sent messages of a class are counted."""
-        return self.sent.setdefault(command_of(kind), Traffic())

@@ -16,10 +16,13 @@ class Waiters:
     __slots__ = ("_waiting",)
 
     def __init__(self) -> None:
-        self._waiting: list[Deferred[Any]] = []
+        # made when needed, which for most connections is never
+        self._waiting: list[Deferred[Any]] | None = None
 
     def add(self) -> Deferred[Any]:
         """Return a new one."""
+        if self._waiting is None:
+            self._waiting = []
         waiter: Deferred[Any] = Deferred(self._waiting.remove)
         self._waiting.append(waiter)
         return waiter

@@ -78,7 +78,8 @@ class SoterPeerProtocol(Protocol):
         self.__connection = Connection(config, inbound, table, config.random)
         self.__session = Session(self, config, self.__connection)
         self.__last_announced_block: Hash | None = None
-        self.__asked: dict[type[Message], LastAsked] = {}
+        # made when needed
+        self.__asked: dict[type[Message], LastAsked] | None = None
 
     def __make_table(self) -> DispatchTable:
         """Return the dispatch table of all peers of this class and config."""
@@ -322,6 +323,8 @@ class SoterPeerProtocol(Protocol):
             crossed: Deferred[None] = session.cross(self.__ask, question)
             return crossed
         # a repeated getblocks without a stop asks for more, and is not dropped
+        if self.__asked is None:
+            self.__asked = {}
         asked = self.__asked.get(type(question))
         if asked is None:
             asked = self.__asked[type(question)] = LastAsked(zero_repeats=isinstance(question, GetHeaders))
@@ -450,7 +453,7 @@ class SoterPeerProtocol(Protocol):
             address=self.address,
             last_announced_block=self.__last_announced_block,
             now=session.now(),
-            wall=session.wall(),
+            wall=session.wall_seconds(),
         )
 
     def __repr__(self) -> str:

@@ -83,7 +83,6 @@ class Session:
         "remote",
         "thread",
         "transport",
-        "wall",
     )
 
     def __init__(self, peer: Any, config: PeerConfig, connection: Connection) -> None:
@@ -97,7 +96,6 @@ class Session:
         self.is_refused = False
         self.driver = Driver(connection, self, peer)
         self.now: Callable[[], float] = _not_yet
-        self.wall: Callable[[], float] = _not_yet
         self.ready = Waiters()
         self.closed = Waiters()
         self.has_ended = False
@@ -120,7 +118,6 @@ class Session:
         if clock is None:
             self.abort()
             raise LocalError("PeerConfig.clock is None, and the transport has no reactor: give a clock")
-        self.wall = wall(clock)
         config = self._config
         ticker = config.shared(clock, lambda: ticker_of(clock, config.tick))
         self.now = ticker.now
@@ -132,7 +129,7 @@ class Session:
                 transport.setTcpNoDelay(True)
         if IConsumer.providedBy(transport):
             transport.registerProducer(self, True)
-        self.driver.connection_made(self.wall(), *host_and_port(self.remote))
+        self.driver.connection_made(self.wall_seconds(), *host_and_port(self.remote))
 
     def find_remote(self) -> None:
         """Find the remote's address, and ask the factory whether it may stay."""
@@ -358,6 +355,10 @@ class Session:
             if call_from_thread is not None:
                 return cross(call_from_thread, self.thread, verb, *args, **kwargs)
         raise LocalError("called from another thread, and neither clock nor transport has callFromThread")
+
+    def wall_seconds(self) -> float:
+        """Return the wall-clock time in seconds since 1970; 0 before there is a clock."""
+        return 0.0 if self._clock is None else wall(self._clock)()
 
     def text(self) -> str:
         """Return the remote for people: address and direction."""

@@ -17,14 +17,16 @@ from unittest.mock import patch
 
 import pytest
 
-from txsoter.peer import inbox, keepalive, ticker
+from txsoter.core import handshake, keepalive, rules
+from txsoter.core.channel import Channel
+from txsoter.core.handshake import LiveNonces
+from txsoter.core.requests import Requests
+from txsoter.core.send_queue import SendQueue
+from txsoter.errors import CloseCause, ClosedBy, CloseReason
 from txsoter.peer.factory import SoterFactory
-from txsoter.peer.handshake import LIVE_NONCES, LiveNonces
-from txsoter.peer.inbox import Inbox
-from txsoter.peer.outbox import Outbox
 from txsoter.peer.protocol import SoterPeerProtocol
-from txsoter.peer.requests import Requests
-from txsoter.peer.ticker import Ticker
+from txsoter.peer.session import Session
+from txsoter.peer.wakeup import Ticker
 from txsoter.wire import ZERO_HASH, FrameDecoder, Pong, Tx, TxIn, Version
 
 FUZZ = Path(__file__).parents[2] / "fuzz"
@@ -226,8 +228,9 @@ def breaks(words: str, data: bytes, broken: Any, name: str, instead: Any) -> Non
     target.one_input(data)
     # what a broken one leaves behind must not become another test's
     with (
-        patch.dict(LIVE_NONCES._nonces),
-        patch.dict(ticker._tickers),
+        patch.object(target, "LIVE_NONCES", LiveNonces()) as nonces,
+        patch.object(rules, "LIVE_NONCES", nonces),
+        patch.object(handshake, "LIVE_NONCES", nonces),
         patch.object(broken, name, instead),
         pytest.raises((AssertionError, ZeroDivisionError), match=words),
     ):
@@ -247,9 +250,23 @@ def disconnects_all(factory: SoterFactory, peer: Any) -> None:
     factory.disconnect_all()
 
 
-def empties(outbox: Outbox, error: object) -> None:
-    outbox._queue.clear()
-    outbox.waiting = 0
+def closes_when_told_twice(channel: Channel, *arguments: Any, close: Any = Channel.close, **more: Any) -> None:
+    if channel.reason is None:
+        channel.reason = CloseReason(ClosedBy.LOCAL, CloseCause.DISCONNECT)
+    else:
+        close(channel, *arguments, **more)
+
+
+def forgets_tokens(queue: SendQueue) -> list[object]:
+    queue.entries.clear()
+    queue.untold.clear()
+    queue.waiting = 0
+    return []
+
+
+def forgets_requests(requests: Requests, reason: object) -> list[object]:
+    requests.waiting = requests.due = None
+    return []
 
 
 def test_it_sees_what_escapes() -> None:
@@ -257,21 +274,21 @@ def test_it_sees_what_escapes() -> None:
 
 
 def test_it_sees_what_is_logged() -> None:
-    breaks("(?s)logged: .*division", talk(ping()), SoterPeerProtocol, "message_received", fails)
+    breaks("(?s)logged: .*division", talk(), SoterPeerProtocol, "peer_ready", fails)
 
 
 def test_it_sees_two_handlers_at_once() -> None:
-    breaks("two handlers at once", talk(ping(), turns=2), inbox, "Deferred", int)
+    breaks("two handlers at once", talk(ping(), turns=2), Session, "wait_for", lambda *arguments: False)
 
 
 def test_it_sees_messages_that_are_handled_after_the_end() -> None:
-    received = SoterPeerProtocol.received
-    with patch.object(SoterPeerProtocol, "received", lambda *arguments: received(*arguments) or True):
-        breaks("after the end has begun", talk(turns=5), Inbox, "close", does_nothing)
+    # the target's own look at it is not to break with it
+    with patch.object(SoterPeerProtocol, "is_closing", property(lambda peer: peer.close_reason is not None)):
+        breaks("after the end has begun", talk(turns=5), Channel, "close", closes_when_told_twice)
 
 
 def test_it_sees_what_the_budget_is_not_told() -> None:
-    breaks("budget was told otherwise", talk(half_a_ping(0, 0), more=BYSTANDER), Inbox, "held", 9999)
+    breaks("budget was told otherwise", talk(half_a_ping(0, 0), more=BYSTANDER), Channel, "memory", lambda _: 99_999)
 
 
 def test_it_sees_timers_that_are_left() -> None:
@@ -291,12 +308,16 @@ def test_it_sees_bytes_that_are_kept() -> None:
 
 
 def test_it_sees_requests_that_are_kept() -> None:
-    breaks("timers are left", talk(happens("application_asks")), Requests, "close", does_nothing)
+    breaks("still asked", talk(happens("application_asks")), Requests, "close", lambda *arguments: [])
+
+
+def test_it_sees_requests_whose_callers_are_not_told() -> None:
+    breaks("not told", talk(happens("application_asks")), Requests, "close", forgets_requests)
 
 
 def test_it_sees_deferreds_that_do_not_fire() -> None:
     queued = [happens("remote_stops_reading"), *[happens("application_acts", 7)] * 40]
-    breaks("not told", talk(*queued), Outbox, "drop", empties)
+    breaks("not told", talk(*queued), SendQueue, "drop", forgets_tokens)
 
 
 def test_it_sees_messages_that_are_malformed() -> None:

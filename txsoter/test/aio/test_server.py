@@ -8,6 +8,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,28 @@ def test_closing_waits_until_all_have_ended() -> None:
         await server.close()
 
     over_sockets(main)
+
+
+def test_who_comes_while_it_closes_is_not_let_in(tmp_path: Path) -> None:
+    """However far the loop has got with it."""
+
+    async def main() -> None:
+        # after two asyncio itself has just lost the socket, which is closed when it is collected
+        for turns in (0, 1, 3, 4, 5):
+            path = str(tmp_path / f"socket {turns}")
+            server = await serve(None, None, simnet(), path=path)
+            with socket.socket(socket.AF_UNIX) as dialled:
+                dialled.connect(path)
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                await server.close()
+                await asyncio.sleep(0.001)
+                assert server.peers == set()
+                dialled.setblocking(False)
+                with suppress(ConnectionError):
+                    assert dialled.recv(1) == b""
+
+    run_simulated(main())
 
 
 def test_limits_of_connections(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -285,15 +286,12 @@ class InsideTests(ListenerTestCase):
 
     def test_send_again_for_each_write_that_failed(self) -> None:
         """A remote that takes nothing makes all of them fail: each is told so, and none waits."""
-        depth, deepest = 0, 0
+        tries: Counter[int] = Counter()
 
         def on_write(peer: SoterPeerProtocol, size: int, message: Message | None, error: object) -> None:
-            nonlocal depth, deepest
-            if error is not None and message is not None and depth < 50:
-                depth += 1
-                deepest = max(deepest, depth)
+            if error is not None and message is not None and tries[id(message)] < 50:
+                tries[id(message)] += 1
                 again.append(peer.send(message))
-                depth -= 1
 
         again: list[Deferred[None]] = []
         limit = 64 * KIB
@@ -301,8 +299,10 @@ class InsideTests(ListenerTestCase):
             on_write=not_to_the_bystander(on_write), soft_queue_limit=limit, hard_queue_limit=limit, read_on_after=None
         )
         stop_reading(attack)
-        sent = [attack.peer.send(Unknown("large", bytes(1000))) for _ in range(150)]
-        self.assertEqual(deepest, 50)
+        # kept, so that each has an identity of its own
+        messages = [Unknown("large", bytes(1000)) for _ in range(150)]
+        sent = [attack.peer.send(message) for message in messages]
+        self.assertEqual({*tries.values()}, {50})
         self.assertLessEqual(attack.held(), limit + 128 * KIB)
         refused = [each for each in sent if each.called and each.result is not None]
         self.assertEqual(len(again), 50 * len(refused))

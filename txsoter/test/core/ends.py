@@ -10,7 +10,7 @@ from unittest import TestCase
 from txsoter.core.config import ConnectionConfig
 from txsoter.core.connection import Connection, make_dispatch_table
 from txsoter.core.dispatch_table import Handler
-from txsoter.core.events import FLUSH, Closed, Event, RequestEnded, SendFailed
+from txsoter.core.events import FLUSH, Closed, Event, RequestEnded, SendFailed, WriteFailed
 from txsoter.core.handshake import LIVE_NONCES
 from txsoter.core.state import State
 from txsoter.errors import CloseCause, ClosedBy, CloseReason, NeedMoreData
@@ -48,6 +48,9 @@ WALL = 1_700_000_000.0
 """The seconds since 1970 at which each connection is made."""
 
 MANY_TIMEOUTS = 10_000
+
+FAILED_CALL = (SendFailed, RequestEnded, WriteFailed)
+"""Events that a call may cause although the connection has ended."""
 
 
 def simnet(**fields: Any) -> ConnectionConfig:
@@ -192,7 +195,7 @@ class End:
 
     def _note(self, event: Event) -> None:
         # behind the end come only failures of calls that are made behind it
-        assert self.reason is None or isinstance(event, (SendFailed, RequestEnded)), f"{event} after the end"
+        assert self.reason is None or isinstance(event, FAILED_CALL), f"{event} after the end"
         if isinstance(event, Closed):
             assert all(self.outcomes.values()), "the end, and not everybody has been told"
         self.events.append(event)

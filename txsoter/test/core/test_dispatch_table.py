@@ -24,7 +24,7 @@ class DispatchTableTests(TestCase):
 
         self.built_in: Any = lambda channel, message, check: None
         self.after: Any = lambda channel, results: None
-        self.table = DispatchTable(find, {Ping: self.built_in, Unknown: self.built_in}, {Version: self.after})
+        self.table = DispatchTable(find, {Ping: self.built_in, Unknown: self.built_in}, {Version: self.after}, {})
 
     def test_a_commands_class_handlers_and_our_own_rules(self) -> None:
         ping = self.table.lookup(command_bytes("ping"))

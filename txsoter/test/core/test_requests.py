@@ -324,6 +324,21 @@ class MatchingTests(RequestTestCase):
         self.error(end, bad, ZeroDivisionError)
         self.assert_waits(end, again[0])
 
+    def test_nor_is_one_that_is_made_meanwhile_refused_by_it(self) -> None:
+        end = self.ready()
+        again: list[str] = []
+
+        def ask_again(event: object) -> None:
+            if not again:
+                again.append("")
+                again[0] = end.request(MemPool(), Inv)
+
+        end.on_event = ask_again
+        bad = end.request(GetBlocks(height=1), Reject, matching=lambda reject: 1 // 0)
+        end.feed(Reject(b"mempool", 0x10, b"no"))
+        self.error(end, bad, ZeroDivisionError)
+        self.assert_waits(end, again[0])
+
     def test_one_that_gives_its_own_request_up(self) -> None:
         for after in (lambda: True, lambda: 1 // 0):
             end = self.ready()

@@ -182,6 +182,7 @@ class Host:
         side.read = [] if self._tells_reads else None
         side.wrote = [] if self._tells_writes else None
         side.hooked = self.hooked
+        side.turned_away = self._turned_away
         self.live[peer] = None
         # after the end, too: somebody may be on the line still
         side.hasty = self.over or (not self.fair and self.network.random.random() < 0.01)
@@ -242,6 +243,9 @@ class Host:
         if not self.fair and random.random() < 0.02:
             raise Deliberate("on_ready")
         return self._sleep() if random.random() < 0.1 else None
+
+    def _turned_away(self, peer: WatchedPeer) -> None:
+        self.live.pop(peer, None)
 
     def _closed(self, peer: SoterPeerProtocol, reason: CloseReason) -> Any:
         assert isinstance(peer, WatchedPeer)

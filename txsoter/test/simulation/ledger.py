@@ -113,6 +113,7 @@ class Side:
         self.heard: list[bytes] = []
         self.busy = 0
         self.free_since = 0.0
+        self.turned_away: Callable[[WatchedPeer], object] | None = None
         # what a class of its own does with a message
         self.hooked: Callable[[WatchedPeer, Message], Any] | None = None
         self.inventory: list[tuple[str, InventoryVector, bool, float]] = []
@@ -190,6 +191,9 @@ class WatchedPeer(SoterPeerProtocol):
         if self.side.hasty:
             self.side.ledger.forget(self.disconnect("before it began"), f"disconnect() of {self.side}, not connected")
         super().makeConnection(transport)
+        if self.state is State.CLOSED and self.side.turned_away is not None:
+            # its factory has refused it, of which nobody is told
+            self.side.turned_away(self)
 
     def connectionMade(self) -> None:
         self.side.end = self.transport
@@ -335,4 +339,4 @@ class Ledger:
     def release(self) -> None:
         """Let go of all that lives."""
         for side in self.sides:
-            side.peer = side.end = side.hooked = None
+            side.peer = side.end = side.hooked = side.turned_away = None

@@ -16,18 +16,20 @@ import gc
 import os
 from collections.abc import Callable, Iterable
 from time import process_time
+from typing import Any
 from unittest.mock import patch
 
 import pytest
-from twisted.internet.defer import Deferred
 
+from txsoter.core import deadlines
+from txsoter.core.events import FLUSH
 from txsoter.core.inventory import KnownInventory, TrickleQueue
+from txsoter.core.memory_budget import MemoryBudget
+from txsoter.core.reader import Reader
+from txsoter.core.requests import Requests
+from txsoter.core.send_queue import SendQueue
 from txsoter.peer.factory import SoterFactory
-from txsoter.peer.lifecycle import PeerLifecycle
-from txsoter.peer.limits import MemoryBudget
-from txsoter.peer.outbox import Outbox
-from txsoter.peer.requests import Requests
-from txsoter.peer.timers import Deadline
+from txsoter.peer.wakeup import Wakeup
 from txsoter.test.peer.support import TrialCase
 from txsoter.test.simulation.hosts import Deliberate
 from txsoter.test.simulation.running import Report, run_seed
@@ -106,25 +108,34 @@ class SimulationTests(TrialCase):
 
     def test_what_is_broken_is_found(self) -> None:
         """Each property fails when what it is about is broken, and says which seed it was."""
-        put = Outbox.put
+        put, read = SendQueue.put, Reader.read
 
-        def lossy(outbox: Outbox, frame: bytes, message: Message, done: Deferred[None] | None = None) -> None:
+        def lossy(queue: SendQueue, frame: bytes, message: Message, token: Any) -> None:
             if not isinstance(message, Tx):
-                put(outbox, frame, message, done)
-            elif done is not None:
-                done.callback(None)
+                put(queue, frame, message, token)
+            elif token is not None:
+                queue.untold.append(token)
+
+        def deaf(reader: Reader) -> object:
+            found = read(reader)
+            return read(reader) if isinstance(found, tuple) and isinstance(found[1], Tx) else found
 
         def nothing(*_: object) -> None: ...
 
+        def nobody(*_: object) -> list[object]:
+            return []
+
         for broken, name, instead, words in (
-            (Outbox, "put", lossy, "wrote other messages than it was told to send"),
+            (SendQueue, "put", lossy, "wrote other messages than it was told to send"),
+            (Reader, "read", deaf, "read other messages than were delivered to it"),
             (KnownInventory, "add", nothing, "which the remote is known to have"),
             (TrickleQueue, "append", nothing, "never announced"),
-            (Requests, "close", nothing, "has not fired when all connections have ended: request"),
-            (Deadline, "disarm", nothing, "is left when all connections have ended: <DelayedCall"),
+            (Requests, "close", nobody, "has not fired when all connections have ended: request"),
+            (Wakeup, "stop", nothing, "is left when all connections have ended: <DelayedCall"),
+            (Wakeup, "update", nothing, "messages that were delivered to it"),
             (SoterFactory, "forget", nothing, "the factory remembers it"),
             (MemoryBudget, "account", nothing, "and has accounted for 0"),
-            (PeerLifecycle, "_abort", nothing, "still waiting"),
+            (deadlines, "ABORT", FLUSH, "still waiting"),
         ):
             with patch.object(broken, name, instead):
                 reports, troubles = run_seeds(range(40), self.flushLoggedErrors, most=1)
