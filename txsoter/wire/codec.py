@@ -14,7 +14,7 @@ import struct
 from typing import Any, Generic, Protocol, TypeVar, final
 
 from txsoter.errors import FieldError, MalformedMessage
-from txsoter.wire.hashes import Hash
+from txsoter.wire.hashes import Hash, as_hash
 
 T = TypeVar("T")
 
@@ -173,13 +173,15 @@ class _HashCodec:
 
     def read(self, data: bytes, offset: int, pver: int) -> tuple[Hash, int]:
         raw, end = _BYTES32.read(data, offset, pver)
-        return Hash(raw), end
+        return as_hash(raw), end
 
     def write(self, value: bytes, pver: int) -> bytes:
-        _BYTES32.check(value)
+        self.check(value)
         return value
 
     def check(self, value: object) -> None:
+        if isinstance(value, str):
+            raise FieldError("", value, "32 bytes in wire order; for hexadecimal digits there is Hash.from_hex()")
         _BYTES32.check(value)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from typing_extensions import Self
 
 from txsoter.wire.codec import HASH, I32, U32, read_count
-from txsoter.wire.hashes import ZERO_HASH, Hash
+from txsoter.wire.hashes import ZERO_HASH, Hash, as_hash
 from txsoter.wire.message import PROTOCOL_VERSION, Message, field, message
 from txsoter.wire.views import RowLayout, Rows, column
 
@@ -67,7 +67,7 @@ class InventoryVector(tuple[int, bytes, int]):
     @property
     def hash(self) -> Hash:
         """The hash of what it points at."""
-        return Hash(self[1])
+        return as_hash(self[1])
 
     @property
     def is_block(self) -> bool:

@@ -172,7 +172,7 @@ class BytesTests(TestCase):
 
     def test_hash_of_another_length(self) -> None:
         self.assert_refused(HASH, bytes(31), "32 bytes, not 31")
-        self.assert_refused(HASH, "00" * 32, "32 bytes")
+        self.assert_refused(HASH, "00" * 32, "32 bytes in wire order; for hexadecimal digits there is Hash.from_hex()")
         with self.assertRaises(MalformedMessage):
             HASH.read(bytes(31), 0, 0)
 
