@@ -185,14 +185,14 @@ class SoterPeerProtocol(PeerAnnouncing):
 
         :return: as :meth:`send`; has fired already when the call was dropped.
         """
-        return self._ask(GetBlocks(self.config.protocol_version, height, stop), self._asked_blocks)
+        return self._ask(GetBlocks(height, stop, protocol_version=self.config.protocol_version), self._asked_blocks)
 
     def push_get_headers(self, height: int | None = None, stop: Hash = ZERO_HASH) -> Deferred[None]:
         """Ask for the headers above ``height``; a repeat of the last call is dropped.
 
         :return: as :meth:`send`; has fired already when the call was dropped.
         """
-        return self._ask(GetHeaders(self.config.protocol_version, height, stop), self._asked_headers)
+        return self._ask(GetHeaders(height, stop, protocol_version=self.config.protocol_version), self._asked_headers)
 
     def _ask(self, message: GetBlocks | GetHeaders, asked: LastAsked) -> Deferred[None]:
         # encoded first: what cannot be asked must not make the next question a repeat

@@ -126,12 +126,12 @@ class GetBlocks(Message):
 
     Never send 2147483647 or a very negative height: a soterd spins on it for 23 seconds.
 
-    :ivar protocol_version: the sender's.
+    :ivar protocol_version: the sender's; given by its name alone, so that ``GetBlocks(0)`` asks from height 0.
     :ivar height: the highest that the sender has; None for a locator without a height.
     :ivar stop: hash of the last block wanted; zero for as many as the remote sends (500).
     """
 
-    protocol_version: int = field(U32, default=PROTOCOL_VERSION)
+    protocol_version: int = field(U32, default=PROTOCOL_VERSION, kw_only=True)
     height: int | None = field(_LocatorCodec(), default=None)
     stop: Hash = field(HASH, default=ZERO_HASH)
 
@@ -143,7 +143,7 @@ class GetHeaders(Message):
     A soterd that is not current does not answer at all.
     """
 
-    protocol_version: int = field(U32, default=PROTOCOL_VERSION)
+    protocol_version: int = field(U32, default=PROTOCOL_VERSION, kw_only=True)
     height: int | None = field(_LocatorCodec(), default=None)
     stop: Hash = field(HASH, default=ZERO_HASH)
 

@@ -146,11 +146,10 @@ class Message:
         if scalars is not None:
             return cls(*scalars.unpack_from(data)), scalars.size
         offset = 0
-        values = []
-        for _, codec in cls._codecs:
-            value, offset = codec.read(data, offset, pver)
-            values.append(value)
-        return cls(*values), offset
+        values = {}
+        for name, codec in cls._codecs:
+            values[name], offset = codec.read(data, offset, pver)
+        return cls(**values), offset
 
     def write_payload(self, pver: int, encoding: Encoding) -> bytes:
         """Encode the fields as declared; :exc:`FieldError` paths begin at the field."""
@@ -191,9 +190,13 @@ def write_fields(record: object, codecs: tuple[tuple[str, Codec[Any]], ...], pve
     return b"".join(parts)
 
 
-def field(codec: Codec[T], *, default: T) -> T:
-    """Declare a field: how it stands on the wire, and its value when none is given."""
-    declared: T = attrs.field(default=default, metadata={"codec": codec})
+def field(codec: Codec[T], *, default: T, kw_only: bool = False) -> T:
+    """Declare a field: how it stands on the wire, and its value when none is given.
+
+    :param kw_only: whether it is given by its name alone. For numbers that come first on the wire, but not to mind:
+        what is meant for the field behind would be taken for them.
+    """
+    declared: T = attrs.field(default=default, kw_only=kw_only, metadata={"codec": codec})
     return declared
 
 

@@ -143,6 +143,14 @@ class LocatorTests(WireTestCase):
                 payload = struct.pack("<IBi", 70013, 1, height) + H
                 self.assert_wire(cls(height=height, stop=Hash(H)), payload)
 
+    def test_the_height_comes_first(self) -> None:
+        """A lone number is a height, not a protocol version, which only its name can set."""
+        for cls in LOCATORS:
+            question = cls(0, Hash(H))
+            self.assertEqual((question.height, question.stop, question.protocol_version), (0, H, 70013))
+            with self.assertRaises(TypeError):
+                wrong(cls)(70013, 0, Hash(H))
+
     def test_without_a_height(self) -> None:
         for cls in LOCATORS:
             self.assert_wire(cls(protocol_version=1), b"\1\0\0\0\0" + bytes(32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import struct
 import tracemalloc
 from unittest import TestCase
@@ -102,6 +103,37 @@ class RegistryTests(TestCase):
     def test_class_names_its_command(self) -> None:
         for command, cls in messages().items():
             self.assertEqual((cls.command, sample(cls).command), (command, command))
+
+    def test_what_comes_first_is_what_a_lone_argument_is_meant_for(self) -> None:
+        """Numbers that come before it on the wire (a protocol version, a type of filter) have to be named."""
+        first = {}
+        for command, cls in messages().items():
+            given = [
+                each.name
+                for each in inspect.signature(cls).parameters.values()
+                if each.kind is each.POSITIONAL_OR_KEYWORD
+            ]
+            if given:
+                first[command] = given[0]
+        heights = {
+            "getblocks": "height",
+            "getheaders": "height",
+            "getcfilters": "start_height",
+            "getcfheaders": "start_height",
+        }
+        hashes = {"getcfcheckpt": "stop", "cfcheckpt": "stop", "cfheaders": "stop", "cfilter": "block_hash"}
+        lists = {
+            "inv": "vectors",
+            "getdata": "vectors",
+            "notfound": "vectors",
+            "addr": "addresses",
+            "headers": "headers",
+        }
+        lists["addrcache"] = "inbound"
+        numbers = {"ping": "nonce", "pong": "nonce", "feefilter": "fee", "version": "protocol_version", "tx": "version"}
+        others = {"block": "header", "merkleblock": "header", "alert": "serialized", "reject": "rejected"}
+        filters = {"filterload": "filter", "filteradd": "data"}
+        self.assertEqual(first, {**heights, **hashes, **lists, **numbers, **others, **filters})
 
     def test_registry_is_a_copy(self) -> None:
         messages().clear()
