@@ -22,6 +22,7 @@ import attrs
 from typing_extensions import Self, dataclass_transform
 
 from txsoter.errors import FieldError, MalformedMessage, PayloadTooLarge, UnsupportedMessage
+from txsoter.wire.arguments import as_bytes, check_pver
 from txsoter.wire.codec import Codec, ends_early, scalar_struct
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ __all__ = [
     "Encoding",
     "Message",
     "Unknown",
+    "check_context",
     "command_bytes",
     "command_text",
     "field",
@@ -65,6 +67,20 @@ class Encoding(enum.Enum):
 
     BASE = 1
     WITNESS = 2
+
+
+# names of the module are found faster than members of an enum
+_BASE, _WITNESS = Encoding.BASE, Encoding.WITNESS
+
+
+def check_context(pver: object, encoding: object) -> None:
+    """Check how messages are to be read or written.
+
+    :raises FieldError: for anything but a protocol version and an :class:`Encoding`.
+    """
+    check_pver(pver)
+    if not isinstance(encoding, Encoding):
+        raise FieldError("encoding", encoding, "Encoding.BASE or Encoding.WITNESS")
 
 
 class Message:
@@ -106,7 +122,12 @@ class Message:
         Bytes behind the message are left alone, as soterd leaves them.
 
         :raises MalformedMessage: when ``payload`` holds no such message at ``pver``.
+        :raises FieldError: for arguments of other types.
         """
+        if pver != PROTOCOL_VERSION or (encoding is not _BASE and encoding is not _WITNESS):
+            check_context(pver, encoding)
+        if payload.__class__ is not bytes:
+            payload = as_bytes("payload", payload)
         if pver < cls.since:
             raise MalformedMessage(f"does not exist at protocol version {pver}", cls.command)
         try:
@@ -122,10 +143,12 @@ class Message:
     def to_payload(self, pver: int = PROTOCOL_VERSION, encoding: Encoding = Encoding.BASE) -> bytes:
         """The message's payload.
 
-        :raises FieldError: for a value that its field cannot hold.
+        :raises FieldError: for a value that its field cannot hold, and for arguments of other types.
         :raises UnsupportedMessage: when ``pver`` has no such message.
         :raises PayloadTooLarge: past what soterd takes.
         """
+        if pver != PROTOCOL_VERSION or (encoding is not _BASE and encoding is not _WITNESS):
+            check_context(pver, encoding)
         if pver < self.since:
             raise UnsupportedMessage(self.command, pver, self.since)
         try:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 import struct
 import tracemalloc
+from collections.abc import Callable
 from unittest import TestCase
 
 from txsoter.errors import FieldError, MalformedMessage, NeedMoreData, PayloadTooLarge, UnsupportedMessage
+from txsoter.networks import SIMNET
 from txsoter.test.wire import BASE, HUGE, MAGIC, NEWEST, WITNESS, WireTestCase, digest, frame, header, varint, wrong
 from txsoter.wire import (
     MAX_PAYLOAD,
@@ -17,7 +19,9 @@ from txsoter.wire import (
     AddrCache,
     Alert,
     Block,
+    BlockHeader,
     Encoding,
+    FrameDecoder,
     Headers,
     Inv,
     InventoryVector,
@@ -25,6 +29,7 @@ from txsoter.wire import (
     Ping,
     Pong,
     Reject,
+    Tx,
     Unknown,
     messages,
     read_message,
@@ -292,10 +297,66 @@ class WrongTypeTests(WireTestCase):
             with self.assertRaisesRegex(FieldError, f"^{type(message).__name__} = "):
                 write_message(message, MAGIC)
 
+    def assert_argument(self, argument: str, words: str, call: Callable[..., object], *arguments: object) -> None:
+        with self.assertRaises(FieldError) as caught:
+            call(*arguments)
+        self.assertEqual(caught.exception.field, argument)
+        self.assertIn(words, caught.exception.limit)
+
     def test_magic_that_is_no_u32(self) -> None:
-        for magic in (-1, 1 << 32, wrong("text")):
-            with self.assertRaisesRegex(FieldError, "^magic = "):
-                write_message(Unknown("x"), magic)
+        """Whoever passes the network, or its bytes, is told what to pass."""
+        raw, u32 = frame("ping", bytes(8)), "a whole number from 0 to 4294967295 (u32)"
+        for magic, words in (
+            (-1, u32),
+            (1 << 32, u32),
+            ("simnet", u32),
+            (None, u32),
+            (SIMNET, "a Network has it as its attribute magic"),
+            (raw[:4], "int.from_bytes(magic, 'little')"),
+        ):
+            self.assert_argument("magic", words, write_message, Ping(), magic)
+            self.assert_argument("magic", words, read_message, raw, magic)
+            self.assert_argument("magic", words, read_message, raw[:7], magic)
+            self.assert_argument("magic", words, read_message, header("ping", 1 << 31), magic)
+            self.assert_argument("magic", words, FrameDecoder, magic, message_class)
+
+    def test_protocol_version_and_encoding(self) -> None:
+        raw = frame("ping", bytes(8))
+        for pver in (None, "70013", SIMNET, [70013]):
+            words = "a protocol version, which is a whole number"
+            self.assert_argument("pver", words, read_message, raw, MAGIC, pver)
+            self.assert_argument("pver", words, write_message, Ping(), MAGIC, pver)
+            self.assert_argument("pver", words, Ping.from_payload, bytes(8), pver)
+            self.assert_argument("pver", words, Ping().to_payload, pver)
+        for encoding in (None, True, "witness", 2):
+            words = "Encoding.BASE or Encoding.WITNESS"
+            self.assert_argument("encoding", words, read_message, raw, MAGIC, NEWEST, encoding)
+            self.assert_argument("encoding", words, write_message, Ping(), MAGIC, NEWEST, encoding)
+            self.assert_argument("encoding", words, Ping.from_payload, bytes(8), NEWEST, encoding)
+            self.assert_argument("encoding", words, Ping().to_payload, NEWEST, encoding)
+
+    def test_data_that_is_no_bytes(self) -> None:
+        decoder = FrameDecoder(MAGIC, lambda command: wrong(None))
+        for data in ("text", None, 24, [1, 2]):
+            self.assert_argument("data", "bytes", read_message, data, MAGIC)
+            self.assert_argument("data", "bytes", decoder.feed, data)
+            self.assert_argument("payload", "bytes", Tx.from_payload, data)
+
+    def test_data_of_other_kinds_of_bytes(self) -> None:
+        """They are copied: what was decoded does not change with a buffer."""
+        payload = Tx(lock_time=7).to_payload()
+        for kind in (bytearray, memoryview):
+            data = kind(bytearray(frame("tx", payload)))
+            message, consumed = read_message(wrong(data), MAGIC)
+            self.assertEqual((message, consumed), (Tx(lock_time=7), len(data)))
+            self.assertEqual(Tx.from_payload(wrong(data[24:]))[0], message)
+            data[24] ^= 1
+            self.assertEqual(message, Tx(lock_time=7))
+
+    def test_what_is_no_message(self) -> None:
+        words = "a message, such as Ping(1)"
+        for value in (None, "ping", Ping, b"ping", BlockHeader()):
+            self.assert_argument("message", words, write_message, value, MAGIC)
 
 
 class CommandTests(TestCase):
