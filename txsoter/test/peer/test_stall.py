@@ -12,6 +12,7 @@ from txsoter.peer.stall import StallDetector
 from txsoter.test.peer.support import PeerTestCase, TrialCase
 from txsoter.testing import ScriptedPair
 from txsoter.wire import (
+    ZERO_HASH,
     Block,
     FilterClear,
     FilterLoad,
@@ -31,6 +32,7 @@ from txsoter.wire import (
     Ping,
     Pong,
     Tx,
+    TxIn,
     Unknown,
 )
 
@@ -173,7 +175,7 @@ class StalledConnectionTests(PeerTestCase):
             (BLOCK, Block()),
             (BLOCK, NotFound(BLOCK.vectors)),
             (BLOCK, MerkleBlock()),
-            (TX, Tx()),
+            (TX, Tx(inputs=[TxIn(ZERO_HASH, 0)])),
         ):
             pair = self.scripted(ping_interval=None, idle_timeout=None)
             pair.peer.send(question)
