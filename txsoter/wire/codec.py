@@ -5,7 +5,7 @@ the payload's end in any way that Python has for it (``IndexError``, ``struct.er
 turns these into :exc:`~txsoter.errors.MalformedMessage`. Writing raises
 :exc:`~txsoter.errors.FieldError`, its path empty: the message adds the field's name.
 
-Integers are little-endian. The limits are those of WIRE.md, "Primitives".
+Integers are little-endian. Varints must be in their shortest form; lengths are bounded before anything is allocated.
 """
 
 from __future__ import annotations

@@ -105,12 +105,12 @@ class Message:
 
     @classmethod
     def max_size(cls, pver: int = PROTOCOL_VERSION) -> int:
-        """The largest payload taken at ``pver``, in bytes (WIRE.md, "The 31 messages")."""
+        """Return the largest payload taken at ``pver``, in bytes."""
         return cls._max_size if isinstance(cls._max_size, int) else cls._max_size(pver)
 
     @classmethod
     def max_send(cls, pver: int = PROTOCOL_VERSION) -> int:
-        """The largest payload that soterd takes at ``pver``, in bytes, and so the most to send."""
+        """Return the largest payload that soterd takes at ``pver``, in bytes, and so the most to send."""
         return cls._max_send if isinstance(cls._max_send, int) else cls._max_send(pver)
 
     @classmethod

@@ -51,7 +51,7 @@ class NetAddressTests(TestCase):
         self.assertEqual(eval(repr(LOCAL)), LOCAL)
 
     def test_services(self) -> None:
-        """The bits of WIRE.md, "Networks"; unknown ones can be held too."""
+        """Eight bits have names; unknown ones can be held too."""
         self.assertEqual(
             {each.name: each.value for each in Services},
             {"NETWORK": 1, "GETUTXO": 2, "BLOOM": 4, "WITNESS": 8, "XTHIN": 16, "BIT5": 32, "CF": 64, "TWO_X": 128},

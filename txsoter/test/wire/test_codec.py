@@ -1,4 +1,4 @@
-"""Tests of :mod:`txsoter.wire.codec` (WIRE.md, "Primitives")."""
+"""Tests of :mod:`txsoter.wire.codec`."""
 
 from __future__ import annotations
 

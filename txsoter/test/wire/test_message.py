@@ -159,7 +159,7 @@ class RegistryTests(TestCase):
 
 
 class LimitTests(TestCase):
-    """Column "limits" of WIRE.md, "The 31 messages"."""
+    """The largest payload and the largest counts of each of the 31 messages."""
 
     def test_sizes(self) -> None:
         for command, _, _, received, sent in TABLE:
