@@ -1,3 +1,3 @@
-"""Makes ``--soterd`` known where txsoter, whose plugin that is, is not installed."""
+"""Loads the fixtures for tests against a soterd, as any project may: ``pytest -m soterd --soterd=PATH``."""
 
-pytest_plugins = ["pytest_soterd"]
+pytest_plugins = ["txsoter.testing.pytest_plugin"]

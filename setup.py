@@ -27,8 +27,6 @@ setup(
     packages=[*find_packages(include=["txsoter", "txsoter.*"]), "twisted.plugins"],
     # without it an editable install does not put twisted/plugins on the path
     package_dir={"": "."},
-    py_modules=["pytest_soterd"],
-    entry_points={"pytest11": ["pytest_soterd = pytest_soterd"]},
     package_data={
         "txsoter": ["py.typed"],
         "txsoter.test": ["data/*"],

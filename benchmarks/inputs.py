@@ -197,7 +197,7 @@ SAMPLES = (
     Sample("block, 4 MB", lambda rng, quick: _block(rng, _uniform_tx, _bytes(3_990_000, quick)), _like_block),
     Sample(
         "cfilter, 20 KB",
-        lambda rng, quick: CFilter(0, Hash(rng.randbytes(32)), rng.randbytes(_n(20_000, quick))),
+        lambda rng, quick: CFilter(Hash(rng.randbytes(32)), rng.randbytes(_n(20_000, quick))),
         _same,
     ),
 )

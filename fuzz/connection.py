@@ -6,8 +6,8 @@
 
 A :class:`~txsoter.core.connection.Connection`. Bytes come, the verbs are called, time passes, events are asked for and
 bytes are written, in any order, and as late as it pleases; handlers fail, wait, send, ask and hang up.
-Whatever happens: nothing but LocalError is raised by a verb, and nothing by anything else; each token comes back exactly
-once; messages come one at a time, and none after the end has begun; no deadline is left in the past; what is held stays
+Whatever happens: nothing but LocalError is raised by a verb, and nothing by anything else; each token comes back once;
+messages come one at a time, and none after the end has begun; no deadline is left in the past; what is held stays
 within what was received and the limits; what is written are whole messages; after the end nothing is left.
 """
 
@@ -23,7 +23,7 @@ from pieces import PROTOCOL_VERSIONS, RAW, Piece, framed, mutated, parsed
 from txsoter.core.announcer import checked_vector
 from txsoter.core.config import ConnectionConfig
 from txsoter.core.connection import Connection, make_dispatch_table
-from txsoter.core.events import ABORT, FLUSH, READY, Closed, Notice, Observed, RequestEnded, RoundTrip, SendFailed
+from txsoter.core.events import FLUSH, READY, Closed, Notice, Observed, RequestEnded, RoundTrip, SendFailed
 from txsoter.core.handshake import LIVE_NONCES
 from txsoter.core.reader import MESSAGE_OVERHEAD
 from txsoter.core.state import State
@@ -65,6 +65,8 @@ BUFFER = 64 * 1024
 
 FILLERS = 20
 """How many large messages are sent: a fuzzer that finds out how would do nothing else."""
+
+GIVEN_UP = "given up"
 
 ORDER = list(State)
 """The states, in the order in which a connection may go through them."""
@@ -127,6 +129,8 @@ class Life:
         self.pending: dict[int, str] = {}
         self.in_hand = False
         self.closed: Closed | None = None
+        # that went out while there was a connection
+        self.last_token = 0
         self.state = State.CONNECTING
         self.raw = bytearray()
         self.with_transport = 0
@@ -173,7 +177,8 @@ class Life:
 
     def take(self, event: object) -> None:
         """Handle an event."""
-        assert self.closed is None, f"{event} came after the connection was closed"
+        late = self.closed is not None and not isinstance(event, (SendFailed, RequestEnded))
+        assert not late, f"{event} came after the connection was closed"
         if isinstance(event, tuple):
             assert not self.in_hand, "two handlers at once"
             assert not self.connection.state.is_closing, "a message came after the end had begun"
@@ -191,6 +196,8 @@ class Life:
             assert event.message is not None or isinstance(event.error, MalformedMessage)
         elif isinstance(event, Closed):
             self.closed = event
+            waiting = [token for token, what in self.pending.items() if what != GIVEN_UP and token <= self.last_token]
+            assert not waiting, f"the end came before tokens {waiting}"
         elif event is READY:
             assert self.connection.channel.handshake.complete
 
@@ -254,8 +261,7 @@ class Life:
     # -- what happens --------------------------------------------------------------------------
 
     def send(self, message: Message, encoding: Encoding = Encoding.BASE, wants_to_know: bool = True) -> None:
-        self.tokens += 1
-        token = self.tokens if wants_to_know else None
+        token = self.new_token() if wants_to_know else None
         try:
             self.connection.send(message, encoding, token)
         except LocalError:
@@ -263,11 +269,20 @@ class Life:
         if token is not None:
             self.pending[token] = message.command
 
-    def ask(
-        self, message: Message, expected: type[Message], timeout: float | None, matching: Callable[..., Any] | None = None
-    ) -> None:
+    def new_token(self) -> int:
         self.tokens += 1
-        token = self.tokens
+        if self.connection.state is not State.CLOSED:
+            self.last_token = self.tokens
+        return self.tokens
+
+    def ask(
+        self,
+        message: Message,
+        expected: type[Message],
+        timeout: float | None,
+        matching: Callable[..., Any] | None = None,
+    ) -> None:
+        token = self.new_token()
         try:
             self.connection.request(message, expected, timeout, matching, token, self.now)
         except LocalError:
@@ -338,10 +353,11 @@ class Life:
         if asked:
             token = asked[body[0] % len(asked)]
             self.connection.give_up(token)
-            if self.lazy or self.connection.state.is_closing:
+            if self.lazy:
                 # it may have ended before: then it comes back still
-                return
-            del self.pending[token]
+                self.pending[token] = GIVEN_UP
+            else:
+                del self.pending[token]
 
     def application_announces(self, body: bytes) -> None:
         vector = checked_vector(InventoryVector(body[0] % 4, Hash(bytes([body[1]]) * 32), body[2] % 4))
@@ -373,7 +389,9 @@ class Life:
         # what it says by itself in the handshake comes on top
         assert stats.queue_bytes <= config.hard_queue_limit + 1000, "the send queue passes its limit"
         queued = stats.queue_bytes + MESSAGE_OVERHEAD * stats.queue_length
-        assert stats.held_bytes <= queued + self.received * (1 + MESSAGE_OVERHEAD // 24), "more is held than was received"
+        assert stats.held_bytes <= queued + self.received * (1 + MESSAGE_OVERHEAD // 24), (
+            "more is held than was received"
+        )
         assert stats.known_inventory <= config.max_known_inventory
         # transactions, and blocks
         assert stats.queued_inventory <= 2 * config.max_trickle_queue
@@ -388,7 +406,13 @@ class Life:
             self.done([])
         # whatever is called now changes nothing, and everybody is told
         closed, self.closed = self.closed, None
-        for late in (self.application_sends, self.application_asks, self.application_announces, self.closes, self.is_lost):
+        for late in (
+            self.application_sends,
+            self.application_asks,
+            self.application_announces,
+            self.closes,
+            self.is_lost,
+        ):
             late(b"\0\0\0\0")
         self.receive(framed(Piece(RAW, bytes(24)), self.network.magic))
         connection.handle_timeout(self.now + 1e6)
@@ -401,7 +425,8 @@ class Life:
     def check_nothing_left(self) -> None:
         stats = self.stats()
         assert self.closed is not None and str(self.closed.reason), "nobody was told of the end"
-        assert not self.pending, f"tokens that did not come back: {self.pending}"
+        lost = [token for token, what in self.pending.items() if what != GIVEN_UP]
+        assert not lost, f"tokens that did not come back: {lost}"
         assert self.connection.next_timeout() is None, "something is due still"
         left = (stats.queue_bytes, stats.queue_length, stats.buffered_bytes, stats.queued_inventory)
         assert left == (0, 0, 0, 0), f"is left: {left}"

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import connection
 import peer
 from pieces import PROTOCOL_VERSIONS, RAW, UNKNOWN, Piece, framed, joined, kind_of
 
@@ -115,9 +116,54 @@ def of_peer() -> Iterator[tuple[str, bytes]]:
     yield "forgiven", joined(settings(2, 16), [Piece(kind_of("ping"), b"short"), ping])
 
 
+def of_connection() -> Iterator[tuple[str, bytes]]:
+    """Inputs of the target ``connection``."""
+    hello = [Piece(kind_of("version"), remote_version().to_payload()), Piece(kind_of("verack"), b"")]
+    inbound, bloom, small, lazy, full, observed = 1, 32, 64, 1, 2, 28
+    life = connection.Life
+
+    def settings(
+        flags: int = 0, more: int = 0, manners: int = 0, turns: int = 0, says_hello: bool = True, limits: int = 0
+    ) -> bytes:
+        return bytes((flags, more, limits, len(PROTOCOL_VERSIONS) if says_hello else 0, manners, turns, 0))
+
+    def event(happens: Callable[[connection.Life, bytes], None], *arguments: int) -> Piece:
+        return Piece(RAW + 1 + connection.EVENTS.index(happens), bytes(arguments))
+
+    for number, (command, row) in enumerate(smallest().items()):
+        said = Piece(kind_of(command), row["raw"][24:])
+        yield command, joined(settings(number % 2 | bloom, manners=observed * (number % 3), turns=number % 11), [said])
+    ping, turn, minute = Piece(kind_of("ping"), bytes(8)), event(life.turns_come), event(life.time_passes, 7)
+    for flags in (0, inbound):
+        yield f"handshake-{flags}", joined(settings(flags, says_hello=False), hello)
+        yield f"late-{flags}", joined(settings(flags, manners=lazy, says_hello=False), [*hello, ping, turn])
+    for number, happens in enumerate(connection.EVENTS):
+        pieces = [event(happens, argument, 1, 2, 3) for argument in (0, 3, 4)]
+        yield f"event-{happens.__name__}", joined(settings(small * (number % 2), manners=number % 4), [*pieces, minute])
+    for turns in range(1, 11):
+        done = [event(life.time_passes, 2), event(life.handler_is_done)]
+        yield f"handler-{turns}", joined(settings(turns % 2, turns=17 * turns), [ping, ping, *done])
+    much = [event(life.application_sends, 2, 0, 200)] * 3
+    yield "much-to-send", joined(settings(manners=full), [*much, minute, event(life.transport_has_room, 1), minute])
+    yield "full-queue", joined(settings(small, manners=full), [*much, *[ping] * 3, event(life.closes, 1), minute])
+    yield "rate", joined(settings(limits=3), [ping] * 9 + [minute])
+    asked = [event(life.application_asks, 2, 1, 1, how) for how in (0, 2, 3, 4)]
+    block = Piece(kind_of("block"), smallest()["block"]["raw"][24:])
+    yield "asked", joined(settings(manners=lazy), [*asked, turn, block, event(life.application_gives_up), minute, turn])
+    yield "no-height", joined(settings(0, 128), [])
+    yield (
+        "rubbish",
+        joined(settings(), [Piece(UNKNOWN, b"what".ljust(12, b"\0")), Piece(RAW, b"GET / HTTP/1.1\r\n\r\n")]),
+    )
+
+
 def seeds() -> dict[str, dict[str, bytes]]:
     """The inputs of each target, by name."""
-    return {"frame_decoder": dict(of_frame_decoder()), "peer": dict(of_peer())}
+    return {
+        "connection": dict(of_connection()),
+        "frame_decoder": dict(of_frame_decoder()),
+        "peer": dict(of_peer()),
+    }
 
 
 def write() -> None:

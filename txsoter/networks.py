@@ -11,6 +11,7 @@ import attrs
 
 from txsoter.errors import FieldError
 from txsoter.wire import Block, BlockHeader, Hash, Tx
+from txsoter.wire.arguments import check_magic
 
 __all__ = ["MAINNET", "REGTEST", "SIMNET", "TESTNET1", "Network", "network_named"]
 
@@ -36,14 +37,25 @@ class Network:
     seeds: tuple[str, ...] = ()
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.magic, int) or not 0 <= self.magic < 1 << 32:
-            raise FieldError("Network.magic", self.magic, "a whole number from 0 to 4294967295 (u32)")
+        if not isinstance(self.name, str) or not self.name:
+            raise FieldError("Network.name", self.name, "a string that is not empty")
+        try:
+            check_magic(self.magic)
+        except FieldError as error:
+            raise error.within("Network") from None
         if not isinstance(self.default_port, int) or not 0 < self.default_port < 1 << 16:
             raise FieldError("Network.default_port", self.default_port, "a whole number from 1 to 65535")
-        if not isinstance(self.genesis_hash, Hash) or len(self.genesis_hash) != 32:
-            raise FieldError("Network.genesis_hash", self.genesis_hash, "a Hash: 32 bytes in wire order")
-        if self.genesis_block is not None and self.genesis_block.hash != self.genesis_hash:
-            raise FieldError("Network.genesis_hash", str(self.genesis_hash), f"its block's, {self.genesis_block.hash}")
+        if not isinstance(self.genesis_hash, Hash):
+            limit = "a Hash: Hash.from_hex(text), or Hash(raw) of 32 bytes in wire order"
+            raise FieldError("Network.genesis_hash", self.genesis_hash, limit)
+        if self.genesis_block is not None:
+            if not isinstance(self.genesis_block, Block):
+                raise FieldError("Network.genesis_block", self.genesis_block, "a Block, or None")
+            if self.genesis_block.hash != self.genesis_hash:
+                limit = f"its block's, {self.genesis_block.hash}"
+                raise FieldError("Network.genesis_hash", str(self.genesis_hash), limit)
+        if not isinstance(self.seeds, tuple) or not all(isinstance(each, str) and each for each in self.seeds):
+            raise FieldError("Network.seeds", self.seeds, "a tuple of host names and IPs, without ports")
 
 
 _GENESIS_COINBASE = bytes.fromhex(
@@ -92,11 +104,11 @@ _BY_NAME = {network.name: network for network in (MAINNET, TESTNET1, REGTEST, SI
 
 
 def network_named(name: str) -> Network:
-    """The network that ``name`` means.
+    """Return the network that ``name`` means.
 
     :raises FieldError: when it is none of soter's four.
     """
     try:
         return _BY_NAME[name]
-    except KeyError:
+    except (KeyError, TypeError):
         raise FieldError("network", name, f"one of {', '.join(_BY_NAME)}") from None

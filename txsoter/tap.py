@@ -188,11 +188,14 @@ class Options(BaseOptions):
             and status 1: twistd would print all its help before the line, and twist has a status of its own.
         """
         given = list(sys.argv[1:] if options is None else options)
+        self._places: dict[str, str] = {}
         try:
             try:
                 BaseOptions.parseOptions(self, [*self._from_file(given), *given])
             except SettingsError as error:
                 raise BadOption(f"--config {error}") from None
+            except BadOption as error:
+                raise BadOption(f"{error}{self._place_of(error)}") from None
         except UsageError as error:
             if self.parent is None:
                 raise
@@ -215,8 +218,15 @@ class Options(BaseOptions):
         long = [each for each in self.longOpt if each.rstrip("=") not in _COMMAND_LINE_ONLY]
         flags = [each for each in long if not each.endswith("=")]
         values = [each[:-1] for each in long if each.endswith("=")]
-        settings = arguments(read_settings(named["config"]), flags, values, _LISTS)
-        return [f"--{name}={value}" if name in values else f"--{name}" for name, value in settings if name not in named]
+        settings = read_settings(named["config"])
+        added = [each for each in arguments(settings, flags, values, _LISTS) if each[0] not in named]
+        self._places = {name: settings.place(name) for name, _ in added}
+        return [f"--{name}={value}" if name in values else f"--{name}" for name, value in added]
+
+    def _place_of(self, error: UsageError) -> str:
+        """Where in the settings file the option stands that an error begins with, if that is where it comes from."""
+        option = str(error).partition(" ")[0].rstrip(":").removeprefix("--")
+        return f" ({self._places[option]})" if option in self._places else ""
 
     def parseArgs(self, *args: str) -> None:
         """There are none."""

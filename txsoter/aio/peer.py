@@ -317,7 +317,7 @@ class Peer:
     @property
     def address(self) -> str:
         """The remote's address for people, such as ``127.0.0.1:18555``."""
-        return self._session.reporter.address
+        return self._session.address_text()
 
     @property
     def host(self) -> str | None:

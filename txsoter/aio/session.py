@@ -28,6 +28,8 @@ __all__ = ["Session"]
 
 _log = logging.getLogger("txsoter")
 
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+
 _LATER = object()
 """A handler's result: go on some turns of the loop later."""
 
@@ -55,6 +57,7 @@ class Session(asyncio.Protocol):
         self.driver = Driver(self.connection, self, peer)
         self.reporter = Reporter(self.connection, config, self, peer)
         self._transport: Any = None
+        self._address = "nowhere"
         self._timer: asyncio.TimerHandle | None = None
         self._messages: Callable[[], Messages | None] = _nobody
         # the loop keeps weak references only
@@ -69,7 +72,7 @@ class Session(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin: the transport is there."""
         self._transport = transport
-        host, port, self.reporter.address = remote_of(transport)
+        host, port, self._address = remote_of(transport)
         if self.connection.state is State.CONNECTING:
             self.driver.connection_made(time.time(), host, port)
         else:
@@ -201,10 +204,15 @@ class Session(asyncio.Protocol):
 
     # -- what the reporter calls ---------------------------------------------------------------
 
-    def log(self, level: int, text: str, error: BaseException | None = None, /, **fields: Any) -> None:
+    def log(self, level: str, text: str, error: BaseException | None = None, /, **fields: Any) -> None:
         """Log ``text`` with its fields."""
-        if _log.isEnabledFor(level):
-            _log.log(level, "%s", text.format(**fields), exc_info=error)
+        number = _LEVELS[level]
+        if _log.isEnabledFor(number):
+            _log.log(number, "%s", text.format(**fields), exc_info=error)
+
+    def address_text(self) -> str:
+        """Return the remote's address for people."""
+        return self._address
 
     def ready(self) -> None:
         """Tell those who wait for both veracks."""

@@ -56,8 +56,8 @@ def frames_size(frames: Sequence[Frame]) -> int:
 class Reel:
     """Takes frames and notes; gives what is to be written.
 
-    Time never goes back on it, and differs between what one side says and what the other says next: so two files
-    that are merged by time give the conversation as it was.
+    Time never goes back on it, and differs between what one side says, what the other says next, and what is noted
+    next: so three files that are merged by time give the conversation as it was.
 
     :ivar waiting: bytes of records that were not taken yet.
     """
@@ -118,6 +118,9 @@ class Reel:
         self._notes.append(self._noted(now, "closed", {"reason": sanitize(reason), **counts, **details, **left_out}))
 
     def _noted(self, now: int, text: str, details: dict[str, Any]) -> Note:
+        if self._last_track is not None:
+            self._last_track = None
+            self._last_time += 1
         self._last_time = now = max(self._last_time, now)
         return {"time": now, "note": text, **details}
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from txsoter.capture.errors import CaptureError, reason_of
+from txsoter.capture.links import LINK_TYPES, packet_in
 
 __all__ = ["End", "PacketFile", "Segment"]
 
@@ -37,8 +38,6 @@ PACKETS = {6: "IIIII", 2: "HxxIIII"}
 
 RESOLUTION, OFFSET = 9, 14
 """Options of an interface."""
-
-_RAW = (12, 14, 101, 228, 229)
 
 End = tuple[str, int]
 """A host and a port."""
@@ -96,14 +95,6 @@ class PacketFile:
         except ImportError:
             raise CaptureError(path, "reading it needs dpkt: pip install 'txsoter[pcap]'") from None
         self._dpkt: Any = dpkt
-        self._layers: dict[int, Callable[[bytes], Any]] = {
-            0: dpkt.loopback.Loopback,
-            108: dpkt.loopback.Loopback,
-            1: dpkt.ethernet.Ethernet,
-            113: dpkt.sll.SLL,
-            276: dpkt.sll2.SLL2,
-            **dict.fromkeys(_RAW, self._raw_ip),
-        }
         try:
             self._file: BufferedReader = path.open("rb")
             self._file.peek(1)
@@ -183,12 +174,12 @@ class PacketFile:
         return (self._dpkt.ip6.IP6 if data[0] >> 4 == 6 else self._dpkt.ip.IP)(data)
 
     def _segment(self, time: int, link: int, data: bytes) -> Segment | None:
-        parse = self._layers.get(link)
-        if parse is None:
+        if link not in LINK_TYPES:
             self.ignored[f"link type {link}"] += 1
             return None
         try:
-            ip, tcp = self._inside(parse(data))
+            packet = packet_in(link, data)
+            ip, tcp = self._inside(None if packet is None else self._raw_ip(packet))
             if tcp is None:
                 return None
             cut = _announced(ip, isinstance(ip, self._dpkt.ip6.IP6)) - len(bytes(tcp.opts)) - 20 - len(tcp.data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -13,11 +13,18 @@ from txsoter.peer.addressing import address_text
 from txsoter.peer.protocol import SoterPeerProtocol
 
 if TYPE_CHECKING:
-    from txsoter.capture.recorder import Capture
     from txsoter.capture.tapes import Tape
     from txsoter.errors import MalformedMessage
 
-__all__ = ["TapedPeer", "TapedTransport", "taped"]
+__all__ = ["TapeSource", "TapedPeer", "TapedTransport", "taped"]
+
+
+class TapeSource(Protocol):
+    """Chooses the peers that are recorded."""
+
+    def tape(self, peer: SoterPeerProtocol, address: str) -> Tape | None:
+        """Return a tape for a peer's connection, or None for one that is not recorded."""
+        ...
 
 
 class TapedTransport:
@@ -48,13 +55,13 @@ class TapedTransport:
 class TapedPeer(SoterPeerProtocol):
     """A peer that is recorded.
 
-    :ivar capture: what records it.
+    :ivar capture: chooses whether it is recorded.
     """
 
     # so that it goes together with classes that have their own
     __slots__ = ()
 
-    capture: Capture
+    capture: TapeSource
     _tape: Tape | None = None
 
     def makeConnection(self, transport: Any) -> None:

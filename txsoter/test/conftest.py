@@ -16,10 +16,11 @@ ONLY_WHEN_ASKED = {
 def pytest_configure(config: pytest.Config) -> None:
     for name, words in ONLY_WHEN_ASKED.items():
         config.addinivalue_line("markers", f"{name}: {words}")
+    config.addinivalue_line("markers", "slow: takes minutes")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    # not by addopts: there "-m live" would take its place, and "-m 'not live'" would run them
+    # not by addopts: there "-m soterd" would take its place, and "-m 'not soterd'" would run them
     unasked = {name for name in ONLY_WHEN_ASKED if name not in config.option.markexpr}
     if LIBRARY is not None:
         unasked.discard("faketime")

@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import pytest
 
-from txsoter.core import handshake, keepalive, rules
+from txsoter.core import deadlines, handshake, keepalive, rules
 from txsoter.core.channel import Channel
 from txsoter.core.handshake import LiveNonces
 from txsoter.core.requests import Requests
@@ -31,8 +31,8 @@ from txsoter.wire import ZERO_HASH, FrameDecoder, Pong, Tx, TxIn, Version
 
 FUZZ = Path(__file__).parents[2] / "fuzz"
 
-NAMES = ("launch", "pieces", "application", "frame_decoder", "peer", "seeds")
-TARGETS = ("frame_decoder", "peer")
+NAMES = ("launch", "pieces", "application", "connection", "frame_decoder", "peer", "seeds")
+TARGETS = ("connection", "frame_decoder", "peer")
 
 each_target = pytest.mark.parametrize("target", TARGETS)
 
@@ -222,19 +222,19 @@ def half_a_ping(*more: int) -> Any:
     return pieces.Piece(pieces.RAW, pieces.framed(ping())[:20] + bytes(more))
 
 
-def breaks(words: str, data: bytes, broken: Any, name: str, instead: Any) -> None:
+def breaks(words: str, data: bytes, broken: Any, name: str, instead: Any, target: str = "peer") -> None:
     """Nothing is wrong, until one part is another."""
-    target = fuzz().peer
-    target.one_input(data)
+    module = module_of(target)
+    module.one_input(data)
     # what a broken one leaves behind must not become another test's
     with (
-        patch.object(target, "LIVE_NONCES", LiveNonces()) as nonces,
+        patch.object(module, "LIVE_NONCES", LiveNonces()) as nonces,
         patch.object(rules, "LIVE_NONCES", nonces),
         patch.object(handshake, "LIVE_NONCES", nonces),
         patch.object(broken, name, instead),
         pytest.raises((AssertionError, ZeroDivisionError), match=words),
     ):
-        target.one_input(data)
+        module.one_input(data)
 
 
 def fails(*arguments: object) -> None:
@@ -333,3 +333,63 @@ def test_it_sees_a_peer_that_is_kept() -> None:
 def test_it_sees_that_another_connection_is_disturbed() -> None:
     data = talk(happens("application_hangs_up"), happens("time_passes"), more=BYSTANDER)
     breaks("another connection was disturbed", data, SoterFactory, "forget", disconnects_all)
+
+
+# -- what the target connection sees -----------------------------------------------------------------
+
+LAZY, FULL, ROUND_TRIPS = 1, 2, 16
+
+
+def life(*said: Any, flags: int = 0, manners: int = 0, turns: int = 0) -> bytes:
+    """An input of the connection's target: what is said and done after the handshake."""
+    pieces = fuzz().pieces
+    data: bytes = pieces.joined(bytes((flags, 0, 0, len(pieces.PROTOCOL_VERSIONS), manners, turns, 0)), said)
+    return data
+
+
+def does(what: str, *arguments: int) -> Any:
+    """A piece that stands for something that is done to a connection."""
+    target = fuzz().connection
+    number = target.EVENTS.index(getattr(target.Life, what))
+    return fuzz().pieces.Piece(fuzz().pieces.RAW + 1 + number, bytes(arguments))
+
+
+def hangs_up_between_events() -> bytes:
+    """A pong ends a round trip, of which the adapter hears first; it hangs up before it has asked for the pong."""
+    pong = fuzz().pieces.Piece(fuzz().pieces.kind_of("pong"), (7).to_bytes(8, "little"))
+    turn, sends = does("turns_come"), does("application_sends", 0, 0, 7)
+    return life(turn, sends, turn, pong, does("an_event_is_taken"), does("closes"), manners=LAZY | ROUND_TRIPS)
+
+
+def tells_twice(queue: SendQueue, written: Any = SendQueue.written) -> None:
+    written(queue)
+    queue.untold += queue.untold
+
+
+@pytest.mark.parametrize(
+    ("words", "data", "broken", "name", "instead"),
+    [
+        ("division", life, FrameDecoder, "feed", fails),
+        ("not out", lambda: life(does("application_sends", 0, 0, 1)), SendQueue, "written", tells_twice),
+        ("end came before tokens", lambda: life(does("application_asks")), Requests, "close", forgets_requests),
+        (
+            "end came before tokens",
+            lambda: life(*[does("application_sends", 2, 0, 200)] * 2, manners=FULL),
+            SendQueue,
+            "drop",
+            forgets_tokens,
+        ),
+        ("due .* s ago", lambda: life(does("time_passes", 9)), deadlines, "ROUNDING", -1e9),
+        ("memory is still held", life, Channel, "memory", lambda channel: 1),
+        ("more is held than", lambda: life(ping()), Channel, "memory", lambda channel: 99_999),
+        ("is left", lambda: life(half_a_ping()), FrameDecoder, "clear", does_nothing),
+        ("nonce is still taken", life, LiveNonces, "discard", does_nothing),
+        ("wrote what is malformed", lambda: life(ping()), keepalive, "_PONG_COMMAND", b"version".ljust(12, b"\0")),
+        ("nobody was told", lambda: life(does("is_lost")), Channel, "finish", does_nothing),
+        ("after the end had begun", hangs_up_between_events, Channel, "stop_reading", does_nothing),
+    ],
+)
+def test_it_sees_a_connection_that_is_wrong(
+    words: str, data: Callable[[], bytes], broken: Any, name: str, instead: Any
+) -> None:
+    breaks(words, data(), broken, name, instead, "connection")

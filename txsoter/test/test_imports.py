@@ -1,14 +1,14 @@
-"""What imports what (DESIGN: imports go one way; the wire format knows nothing of Twisted)."""
+"""What imports what: imports go one way, and the wire format knows nothing of Twisted."""
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
 from unittest import TestCase
 
 import txsoter
+from txsoter.test.import_graph import circles, import_graph, modules_below
 
 ROOT = Path(txsoter.__file__).parent
 
@@ -41,28 +41,6 @@ def in_fresh_interpreter(script: str, *arguments: str) -> str:
     return done.stdout
 
 
-def modules() -> dict[str, Path]:
-    """Every module of txsoter but its tests, with its file."""
-    found = {}
-    for path in sorted(ROOT.rglob("*.py")):
-        parts = path.relative_to(ROOT.parent).with_suffix("").parts
-        if "test" not in parts:
-            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
-def imported(path: Path, known: set[str]) -> set[str]:
-    """The modules of txsoter that ``path`` imports as it is loaded itself."""
-    names = set()
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.Import):
-            names |= {each.name for each in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            inner = {f"{node.module}.{each.name}" for each in node.names} & known
-            names |= inner or {node.module}
-    return names & known
-
-
 class ImportTests(TestCase):
     """Each in a fresh interpreter, where this one has loaded everything already."""
 
@@ -79,30 +57,24 @@ class ImportTests(TestCase):
 
     def test_every_module_imports_alone(self) -> None:
         """Whichever comes first: none relies on another having been imported before."""
-        names = modules()
+        names = modules_below(ROOT)
         self.assertIn("txsoter.wire.codec", names)
         self.assertEqual(in_fresh_interpreter(ALONE, *names), "")
 
-    def test_no_module_imports_itself_by_way_of_others(self) -> None:
-        files = modules()
-        known = set(files)
-        waiting = {name: imported(path, known) - {name} for name, path in files.items()}
-        while waiting:
-            done = {name for name, needed in waiting.items() if not needed & waiting.keys()}
-            self.assertTrue(done, f"a cycle among {sorted(waiting)}")
-            waiting = {name: needed for name, needed in waiting.items() if name not in done}
+    def test_nothing_is_loaded_in_circles(self) -> None:
+        self.assertEqual(circles(import_graph(modules_below(ROOT), loaded_only=True)), [])
+
+    def test_nothing_is_imported_in_circles(self) -> None:
+        """Not for type checkers, nor inside of functions."""
+        self.assertEqual(circles(import_graph(modules_below(ROOT))), [])
 
     def test_wire_imports_downwards_only(self) -> None:
-        """``errors, ip -> wire -> networks -> peer``: nothing of wire, ip or errors looks up."""
-        files = modules()
-        known = set(files)
-        for name, path in files.items():
+        """``errors, ip -> wire -> networks -> core -> peer``: nothing of wire, ip or errors looks up."""
+        graph = import_graph(modules_below(ROOT))
+        self.assertGreater(len(graph), 100)
+        below = ("txsoter.wire", "txsoter.errors", "txsoter.ip")
+        for name, imported in graph.items():
             if name.startswith("txsoter.wire"):
-                above = {
-                    each
-                    for each in imported(path, known)
-                    if not each.startswith(("txsoter.wire", "txsoter.errors", "txsoter.ip"))
-                }
+                above = {each for each in imported if not each.startswith(below)}
                 self.assertEqual(above, set(), name)
-        for lowest in ("txsoter.errors", "txsoter.ip"):
-            self.assertEqual(imported(files[lowest], known), set())
+        self.assertEqual((graph["txsoter.errors"], graph["txsoter.ip"]), (frozenset(), frozenset()))

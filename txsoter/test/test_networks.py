@@ -101,6 +101,9 @@ class SoterNetworksTests(TestCase):
             network_named("testnet3")
         self.assertEqual(caught.exception.value, "testnet3")
         self.assertEqual(caught.exception.limit, "one of mainnet, testnet1, regtest, simnet")
+        for name in (None, 5, ["simnet"], SIMNET):
+            with self.assertRaises(FieldError):
+                network_named(name)  # type: ignore[arg-type]
 
 
 class OwnNetworkTests(TestCase):
@@ -160,6 +163,18 @@ class OwnNetworkTests(TestCase):
         for fields in ({"magic": 1.5}, {"default_port": "5"}, {"genesis_hash": None}, {"genesis_hash": "x" * 32}):
             with self.assertRaises(FieldError):
                 self.build(**fields)
+
+    def test_errors_say_what_to_give_instead(self) -> None:
+        shown = str(SIMNET.genesis_hash)
+        self.assert_refused("genesis_hash", r"Hash\.from_hex\(text\)", genesis_hash=shown)
+        self.assert_refused("genesis_hash", r"Hash\(raw\)", genesis_hash=bytes(32))
+        self.assert_refused("genesis_block", "a Block, or None", genesis_block=bytes(300))
+        self.assert_refused("magic", r"int\.from_bytes\(magic, 'little'\)", magic=b"\x16\x1c\x14\x12")
+        self.assert_refused("magic", "has it as its attribute magic", magic=SIMNET)
+        for name in ("", None, 7):
+            self.assert_refused("name", "a string that is not empty", name=name)
+        for seeds in ("192.0.2.1", ["192.0.2.1"], ("192.0.2.1", 7), ("",), None):
+            self.assert_refused("seeds", "a tuple of host names and IPs", seeds=seeds)
 
     def test_repr_leaves_the_block_out(self) -> None:
         self.assertNotIn("Block", repr(SIMNET))

@@ -180,16 +180,30 @@ class NodeTests(SynchronousTestCase):
         self.assertEqual(parsed("--config", path, "--ping-interval", "9").config.ping_interval, 9)
 
     def test_bad_settings(self) -> None:
-        """A bad key or value: one line that names it and what is allowed."""
+        """A bad key or value: one line that names it, what is allowed, and where it stands."""
         for text, words in (
-            ("pigeon = 1", "--config pigeon: is no setting; there are "),
-            ('netwrok = "simnet"', "--config netwrok: is no setting; did you mean network?"),
-            ('config = "other.toml"', "--config config: is no setting"),
-            ("ping-interval = -1", "--ping-interval -1: must be a number of seconds above 0, or off"),
-            ("strict = 1", "--config strict: must be true or false"),
+            ("pigeon = 1", "--config PATH, line 1: pigeon: is no setting; there are "),
+            ('netwrok = "simnet"', "--config PATH, line 1: netwrok: is no setting; did you mean network?"),
+            ('config = "other.toml"', "--config PATH, line 1: config: is no setting"),
+            ("strict = 1", "--config PATH, line 1: strict: must be true or false"),
+            ('# ours\n[soter]\nnetwork = "simnet"', "--config PATH, line 2: soter: is a table, and there are none"),
+            (
+                "strict = true\nping_interval = -1",
+                "--ping-interval -1: must be a number of seconds above 0, or off (PATH, line 2)",
+            ),
+            (
+                'network = "simmet"',
+                "--network simmet: must be one of mainnet, testnet1, regtest, simnet (PATH, line 1)",
+            ),
         ):
-            error = self.assertRaises(usage.UsageError, parsed, *LISTEN, "--config", self.written(text))
-            self.assertTrue(str(error).startswith(words), error)
+            path = self.written(text)
+            error = self.assertRaises(usage.UsageError, parsed, *LISTEN, "--config", path)
+            self.assertTrue(str(error).startswith(words.replace("PATH", path)), error)
+
+    def test_what_is_wrong_on_the_command_line_is_not_put_down_to_the_settings(self) -> None:
+        path = self.written("ping-interval = 5")
+        error = self.assertRaises(usage.UsageError, parsed, *LISTEN, "--config", path, "--ping-interval", "-1")
+        self.assertEqual(str(error), "--ping-interval -1: must be a number of seconds above 0, or off")
 
     def test_the_example_is_one_that_works(self) -> None:
         path = Path(__file__).parent.parent.parent / "examples" / "operate" / "soter.toml"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConsumer, IPushProducer, ITransport
 from twisted.internet.protocol import Protocol, connectionDone
@@ -9,8 +11,9 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from txsoter import REGTEST, CloseCause, ClosedBy, PeerConfig, SoterPeerProtocol
+from txsoter import REGTEST, SIMNET, CloseCause, ClosedBy, Listeners, PeerConfig, SoterPeerProtocol
 from txsoter.core.state import State
+from txsoter.errors import MalformedMessage
 from txsoter.test.peer.cases import wrong
 from txsoter.test.peer.support import TrialCase
 from txsoter.testing import (
@@ -24,7 +27,18 @@ from txsoter.testing import (
     repeatable,
     scripted,
 )
-from txsoter.wire import GetAddr, Ping, Pong, Unknown, VerAck, Version
+from txsoter.wire import (
+    ZERO_HASH,
+    GetAddr,
+    Inv,
+    InventoryVector,
+    Ping,
+    Pong,
+    Unknown,
+    VerAck,
+    Version,
+    write_message,
+)
 
 
 class Noting(Protocol):
@@ -211,6 +225,57 @@ class PairTests(TrialCase):
             pair.pump()
             self.assertIsNotNone(pair.remote.closed)
             self.assertEqual(pair.clock.getDelayedCalls(), [])
+
+    def test_only_the_handshake_is_not_heard(self) -> None:
+        """What an on_ready listener sends belongs to the test."""
+        for inbound in (False, True):
+            listeners = Listeners(on_ready=lambda peer: peer.send(GetAddr()))
+            pair = scripted(PeerConfig(network=SIMNET, listeners=listeners), inbound=inbound)
+            self.assertEqual((pair.remote.commands, pair.hear()), (["getaddr"], [GetAddr()]))
+            pair.link.reset()
+
+    def test_much_is_heard_in_a_time_that_grows_with_it(self) -> None:
+        """64 MiB in pieces of 64 KiB: in half a minute once, and in a second now."""
+        inv = write_message(Inv([InventoryVector(2, ZERO_HASH)] * 1000), SIMNET.magic)
+        stream = inv * (64 * (1 << 20) // len(inv))
+        remote, began = ScriptedPeer(), time.perf_counter()
+        for start in range(0, len(stream), 1 << 16):
+            remote.dataReceived(stream[start : start + (1 << 16)])
+        self.assertLess(time.perf_counter() - began, 10)
+        self.assertEqual((len(remote.heard), remote.unread), (len(stream) // len(inv), 0))
+        self.assertEqual(remote.raw, stream)
+
+    def test_much_moves_through_a_link_in_a_time_that_grows_with_it(self) -> None:
+        """64 MiB that wait as one write and as thousands, taken in chunks of 64 KiB."""
+        began = time.perf_counter()
+        for size in (1 << 26, 1 << 13):
+            source = MemoryTransport(Noting(), CLIENT, SERVER)
+            for _ in range((1 << 26) // size):
+                source.write(bytes(size))
+            taken = [len(source.take(1 << 16)) for _ in range(1 << 10)]
+            self.assertEqual((set(taken), source.waiting), ({1 << 16}, 0))
+        self.assertLess(time.perf_counter() - began, 10)
+
+    def test_an_empty_write_keeps_no_link_open(self) -> None:
+        link = MemoryLink(Noting(), Noting())
+        link.client.write(b"")
+        link.client.loseConnection()
+        link.pump()
+        self.assertFalse(link.client.connected)
+
+    def test_a_scripted_remote_reads_at_its_protocol_version_of_the_moment(self) -> None:
+        remote = ScriptedPeer()
+        remote.dataReceived(write_message(Ping(7), SIMNET.magic))
+        remote.pver = 60000
+        remote.dataReceived(write_message(Ping(), SIMNET.magic, 60000)[:20])
+        self.assertEqual((remote.heard, remote.unread), ([Ping(7)], 20))
+        remote.forget_unread()
+        remote.dataReceived(write_message(Ping(), SIMNET.magic, 60000))
+        self.assertEqual((remote.heard, remote.unread), ([Ping(7), Ping()], 0))
+        with self.assertRaises(MalformedMessage):
+            remote.dataReceived(write_message(Ping(7), SIMNET.magic))
+        remote.raw = b""
+        self.assertEqual(remote.raw, b"")
 
     def test_it_hears_what_comes_in_pieces(self) -> None:
         pair = scripted(handshake=False)

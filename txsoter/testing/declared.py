@@ -135,13 +135,13 @@ def _value(name: str, each: object, bounds: Bounds) -> Values:
     return st.sampled_from(_LIKELY[name]) | values if name in _LIKELY else values
 
 
-def _values(codecs: tuple[tuple[str, Any], ...], bounds: Bounds, instead: dict[str, Values]) -> list[Values]:
-    return [instead[name] if name in instead else _value(name, each, bounds) for name, each in codecs]
+def _values(codecs: tuple[tuple[str, Any], ...], bounds: Bounds, instead: dict[str, Values]) -> dict[str, Values]:
+    return {name: instead[name] if name in instead else _value(name, each, bounds) for name, each in codecs}
 
 
 def record(cls: type[T], bounds: Bounds, **instead: Values) -> st.SearchStrategy[T]:
     """``cls`` with any values in its fields."""
-    return st.builds(cls, *_values(field_codecs(cls), bounds, instead))
+    return st.builds(cls, **_values(field_codecs(cls), bounds, instead))
 
 
 # -- messages that are more than their fields ----------------------------------------------------
@@ -194,8 +194,8 @@ def tx(bounds: Bounds) -> st.SearchStrategy[Tx]:
     """Any transaction."""
     # without the marker, a count of no inputs would be read as one
     least, instead = (1, {}) if bounds.encoding is Encoding.WITNESS else (0, {"witness": st.just(())})
-    inputs = st.tuples(*_values(txcodec._INPUT_CODECS, bounds, instead)).map(TxIn._make)
-    outputs = st.tuples(*_values(txcodec._OUTPUT_CODECS, bounds, {})).map(TxOut._make)
+    inputs = st.builds(TxIn, **_values(txcodec._INPUT_CODECS, bounds, instead))
+    outputs = st.builds(TxOut, **_values(txcodec._OUTPUT_CODECS, bounds, {}))
     return st.builds(
         Tx,
         _value("version", codec.I32, bounds),

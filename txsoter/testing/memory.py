@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txsoter.networks import SIMNET
+from txsoter.testing.byte_queue import ByteQueue
 
 __all__ = ["CLIENT", "SERVER", "MemoryLink", "MemoryTransport"]
 
@@ -34,6 +35,7 @@ class MemoryTransport:
     :ivar takes: whether the other side takes what is written; set it to False for a remote that stops reading.
     :ivar reading: False while our side has paused reading.
     :ivar disconnecting: whether ``loseConnection`` was called.
+    :ivar writes: how often ``write`` was called.
     """
 
     BUFFER = 64 * 1024
@@ -45,16 +47,17 @@ class MemoryTransport:
         self.disconnecting = False
         self.aborted = False
         self.connected = True
+        self.writes = 0
         self._host = host
         self._peer = peer
-        self._waiting: list[bytes] = []
+        self._waiting = ByteQueue()
         self._producer: IPushProducer | None = None
         self._producer_paused = False
 
     @property
     def waiting(self) -> int:
         """Bytes written and not taken yet."""
-        return sum(map(len, self._waiting))
+        return len(self._waiting)
 
     def write(self, data: bytes) -> None:
         """Queue bytes for the other side."""
@@ -62,7 +65,8 @@ class MemoryTransport:
             raise TypeError(f"a transport takes bytes, not {type(data).__name__}")
         if self.disconnecting or not self.connected:
             return
-        self._waiting.append(data)
+        self.writes += 1
+        self._waiting.add(data)
         if self._producer is not None and not self._producer_paused and self.waiting > self.BUFFER:
             self._producer_paused = True
             self._producer.pauseProducing()
@@ -73,11 +77,8 @@ class MemoryTransport:
 
     def take(self, size: int | None = None) -> bytes:
         """Remove up to ``size`` of the bytes that wait; the producer goes on when none are left."""
-        data = b"".join(self._waiting)
-        size = len(data) if size is None else size
-        taken, rest = data[:size], data[size:]
-        self._waiting = [rest] if rest else []
-        if not rest and self._producer is not None and self._producer_paused:
+        taken = self._waiting.take(size)
+        if not self._waiting and self._producer is not None and self._producer_paused:
             self._producer_paused = False
             self._producer.resumeProducing()
         return taken

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 import attrs
@@ -11,7 +12,6 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from txsoter.errors import NeedMoreData
 from txsoter.networks import SIMNET
 from txsoter.peer.config import PeerConfig
 from txsoter.peer.protocol import SoterPeerProtocol
@@ -19,14 +19,36 @@ from txsoter.testing.memory import CLIENT, SERVER, MemoryLink, MemoryTransport
 from txsoter.wire import (
     PROTOCOL_VERSION,
     Encoding,
+    FrameDecoder,
     Message,
+    Unknown,
     VerAck,
     Version,
-    read_message,
     write_message,
 )
+from txsoter.wire.message import command_text, message_class
 
 __all__ = ["ScriptedPair", "ScriptedPeer", "remote_version", "scripted"]
+
+
+class _Command:
+    """How a scripted remote reads a command, at the protocol version that it speaks just then."""
+
+    def __init__(self, remote: ScriptedPeer, command: bytes) -> None:
+        self._remote = remote
+        self._command = command
+        self._class = message_class(command)
+
+    @property
+    def limit(self) -> int:
+        """The largest payload taken, in bytes."""
+        return (self._class or Unknown).max_size(self._remote.pver)
+
+    def message(self, payload: bytes) -> Message:
+        """Return the message in a payload."""
+        if self._class is None:
+            return Unknown(command_text(self._command), payload)
+        return self._class.from_payload(payload, self._remote.pver, self._remote.encoding)[0]
 
 
 class ScriptedPeer(Protocol):
@@ -35,8 +57,6 @@ class ScriptedPeer(Protocol):
     It works on any transport: in memory, or over TCP.
 
     :ivar heard: the messages that came.
-    :ivar raw: the bytes that came.
-    :ivar unread: those of them that are no whole message yet.
     :ivar closed: why the connection ended, or None while it lasts.
     :ivar pver: the protocol version it reads and writes.
     """
@@ -46,21 +66,39 @@ class ScriptedPeer(Protocol):
         self.encoding = encoding
         self.pver = PROTOCOL_VERSION
         self.heard: list[Message] = []
-        self.raw = b""
         self.closed: Failure | None = None
-        self.unread = b""
+        self._raw: list[bytes] = []
+        self._decoder = FrameDecoder(magic, partial(_Command, self))
+
+    @property
+    def raw(self) -> bytes:
+        """The bytes that came; may be set, to forget them."""
+        self._raw = [b"".join(self._raw)]
+        return self._raw[0]
+
+    @raw.setter
+    def raw(self, value: bytes) -> None:
+        self._raw = [value]
+
+    @property
+    def unread(self) -> int:
+        """Bytes of a message that is not whole yet."""
+        return self._decoder.buffered
+
+    def forget_unread(self) -> None:
+        """Forget the part of a message that is not whole; what comes next is read as another."""
+        self._decoder.clear()
 
     def dataReceived(self, data: bytes) -> None:
-        """Note what came."""
-        self.raw += data
-        self.unread += data
-        while self.unread:
-            try:
-                message, consumed = read_message(self.unread, self.magic, self.pver, self.encoding)
-            except NeedMoreData:
-                return
-            self.unread = self.unread[consumed:]
-            self.heard.append(message)
+        """Note what came.
+
+        :raises MalformedMessage: for what our peer must not send.
+        """
+        self._raw.append(data)
+        self._decoder.feed(data)
+        while (frame := self._decoder.next_frame()) is not None:
+            command, payload = frame
+            self.heard.append(command.message(payload))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Note the end."""
@@ -143,7 +181,8 @@ def scripted(
     """A peer of ours, and a scripted remote at the other end of a link in memory.
 
     :param inbound: whether the remote dialled us.
-    :param handshake: whether to go through it, so that the peer is ready.
+    :param handshake: whether to go through it, so that the peer is ready; the remote's ``heard`` begins behind it,
+        with what an ``on_ready`` listener sent.
     :param remote_address: where the remote says it is.
     """
     clock = Clock() if clock is None else clock
@@ -157,5 +196,5 @@ def scripted(
     pair = ScriptedPair(peer, remote, link, clock)
     if handshake:
         pair.handshake()
-        remote.heard.clear()
+        remote.heard = [each for each in remote.heard if not isinstance(each, (Version, VerAck))]
     return pair

@@ -23,6 +23,8 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from txsoter.testing.byte_queue import ByteQueue
+
 if TYPE_CHECKING:
     from txsoter.testing.clock import SimulatedClock
     from txsoter.testing.endpoints import Attempt
@@ -86,8 +88,7 @@ class SimulatedTransport:
         self._no_delay = self._keep_alive = False
         self._producer: IProducer | None = None
         self._streaming = self._producer_paused = False
-        self._buffer: list[bytes] = []
-        self._buffered = 0
+        self._buffer = ByteQueue()
         # what is on its way to the other end, with the time of its arrival
         self._pipe: deque[tuple[float, bytes | Packet]] = deque()
         self._piped = 0
@@ -108,7 +109,7 @@ class SimulatedTransport:
     @property
     def waiting(self) -> int:
         """Bytes that the link has not taken yet."""
-        return self._buffered
+        return len(self._buffer)
 
     def __repr__(self) -> str:
         return (
@@ -129,10 +130,9 @@ class SimulatedTransport:
             tap(self, data)
         if self._half_closed:
             return
-        self._buffer.append(data)
-        self._buffered += len(data)
+        self._buffer.add(data)
         # told each time, as by Twisted
-        if self._producer is not None and self._streaming and self._buffered > self.bufferSize:
+        if self._producer is not None and self._streaming and len(self._buffer) > self.bufferSize:
             self._producer_paused = True
             cast(IPushProducer, self._producer).pauseProducing()
         self._take_turn()
@@ -234,15 +234,12 @@ class SimulatedTransport:
         self._turn = None
         link = self.link
         room = min(link.window - self._piped, WRITE_SIZE)
-        if self._buffered and room > 0:
-            waiting = b"".join(self._buffer)
-            taken, rest = waiting[:room], waiting[room:]
-            self._buffer = [rest] if rest else []
-            self._buffered = len(rest)
+        if self._buffer and room > 0:
+            taken = self._buffer.take(room)
             self._piped += len(taken)
             for piece in link.pieces(taken):
                 self.put(piece)
-        if self._buffered:
+        if self._buffer:
             if self._piped < link.window:
                 self._take_turn()
         elif self._producer is not None and (not self._streaming or self._producer_paused):
@@ -348,7 +345,7 @@ class SimulatedTransport:
         self.delivered += len(data)
         self._piped -= len(data)
         self.link.network.note(self, data)
-        if self._buffered:
+        if self._buffer:
             # the other end says that it has room again
             self._take_turn(self.link.delay())
         assert other.protocol is not None
@@ -385,7 +382,6 @@ class SimulatedTransport:
         cancel(self._turn)
         self._turn = None
         self._buffer.clear()
-        self._buffered = 0
         if farewell is not None and not (farewell is Packet.END and self._half_closed):
             self.put(farewell)
         producer, self._producer = self._producer, None

@@ -44,7 +44,7 @@ class NetAddress(tuple[int, bytes, int, int]):
     """Where a peer is: ``(services, ip, port, timestamp)``.
 
     :param services: :class:`Services` bits.
-    :param ip: 16 bytes (IPv4 mapped into ``::ffff:0:0/96``), or anything :mod:`ipaddress` reads.
+    :param ip: 16 bytes (IPv4 mapped into ``::ffff:0:0/96``), or text or an object of :mod:`ipaddress`.
     :param port: 0 to 65535.
     :param timestamp: when it was last seen, seconds since 1970; not on the wire in ``version``,
         nor below protocol version 31402.
@@ -84,7 +84,8 @@ class NetAddress(tuple[int, bytes, int, int]):
 
 def _pack_ip(ip: str | IPAddress) -> bytes:
     try:
-        return pack_ip(ipaddress.ip_address(ip))
+        # of any number ipaddress would make an address, and of a port given as the second argument, too
+        return pack_ip(ipaddress.ip_address("" if isinstance(ip, int) else ip))
     except ValueError:
         raise FieldError("NetAddress.ip", ip, "an IPv4 or IPv6 address") from None
 

@@ -9,7 +9,7 @@ from typing_extensions import Self
 
 from txsoter.errors import InvalidBlock, MalformedMessage
 from txsoter.wire.codec import HASH, I32, U32, FixedBytes
-from txsoter.wire.hashes import ZERO_HASH, Hash, double_sha256, merkle_root
+from txsoter.wire.hashes import ZERO_HASH, Hash, as_hash, check_hashes, double_sha256, merkle_root
 from txsoter.wire.message import Encoding, Message, field, message, write_fields
 from txsoter.wire.transactions import TransactionView, Tx, write_transactions
 from txsoter.wire.views import RowLayout, Rows, RowView, column, read_rows, write_rows
@@ -70,12 +70,12 @@ class BlockHeader(tuple[int, bytes, bytes, int, int, int]):
     @property
     def prev(self) -> Hash:
         """The commitment to the parents."""
-        return Hash(self[1])
+        return as_hash(self[1])
 
     @property
     def merkle_root(self) -> Hash:
         """The root over the transactions' ids."""
-        return Hash(self[2])
+        return as_hash(self[2])
 
     @property
     def hash(self) -> Hash:
@@ -112,7 +112,7 @@ class Parent(tuple[bytes, bytes]):
     @property
     def hash(self) -> Hash:
         """The parent's hash."""
-        return Hash(self[0])
+        return as_hash(self[0])
 
     def __repr__(self) -> str:
         return f"Parent(hash={str(self.hash)!r}, data={self[1].hex()!r})"
@@ -174,10 +174,14 @@ _TRANSACTIONS = _Transactions()
 
 
 def parents_commitment(parents: Iterable[bytes]) -> Hash:
-    """What a header's ``prev`` must be: double SHA-256 over the parents' hashes, sorted by the hex people read.
+    """Return the value of a header's ``prev``: double SHA-256 over the parents' hashes, sorted by their shown form.
 
-    Without parents, on a genesis block, it is zero (WIRE.md, "block header").
+    Without parents, on a genesis block, it is zero.
+
+    :raises FieldError: for a parent that is not a hash of 32 bytes.
     """
+    parents = list(parents)
+    check_hashes("parents", parents)
     ordered = sorted(parents, key=lambda each: each[::-1])
     return double_sha256(b"".join(ordered)) if ordered else ZERO_HASH
 

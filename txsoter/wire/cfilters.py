@@ -1,4 +1,7 @@
-"""Committed filters (after BIP157): the questions and the answers."""
+"""Committed filters (after BIP157): the questions and the answers.
+
+Their ``filter_type`` is given by its name alone: there is but one.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ MAX_CHECKPOINT_HEADERS = 100_000
 class GetCFilters(Message):
     """Asks for one ``cfilter`` a block, from a height to a stop hash; soterd serves at most 1000."""
 
-    filter_type: int = field(U8, default=REGULAR_FILTER)
+    filter_type: int = field(U8, default=REGULAR_FILTER, kw_only=True)
     start_height: int = field(U32, default=0)
     stop: Hash = field(HASH, default=ZERO_HASH)
 
@@ -47,7 +50,7 @@ class GetCFilters(Message):
 class GetCFHeaders(Message):
     """Asks for one ``cfheaders``, from a height to a stop hash."""
 
-    filter_type: int = field(U8, default=REGULAR_FILTER)
+    filter_type: int = field(U8, default=REGULAR_FILTER, kw_only=True)
     start_height: int = field(U32, default=0)
     stop: Hash = field(HASH, default=ZERO_HASH)
 
@@ -56,7 +59,7 @@ class GetCFHeaders(Message):
 class GetCFCheckpt(Message):
     """Asks for one ``cfcheckpt`` up to a stop hash."""
 
-    filter_type: int = field(U8, default=REGULAR_FILTER)
+    filter_type: int = field(U8, default=REGULAR_FILTER, kw_only=True)
     stop: Hash = field(HASH, default=ZERO_HASH)
 
 
@@ -67,7 +70,7 @@ class CFilter(Message):
     :ivar data: the filter, at most 262,144 bytes.
     """
 
-    filter_type: int = field(U8, default=REGULAR_FILTER)
+    filter_type: int = field(U8, default=REGULAR_FILTER, kw_only=True)
     block_hash: Hash = field(HASH, default=ZERO_HASH)
     data: bytes = field(VarBytes(MAX_FILTER), default=b"")
 
@@ -81,7 +84,7 @@ class CFHeaders(Message):
     :ivar filter_hashes: at most 2000.
     """
 
-    filter_type: int = field(U8, default=REGULAR_FILTER)
+    filter_type: int = field(U8, default=REGULAR_FILTER, kw_only=True)
     stop: Hash = field(HASH, default=ZERO_HASH)
     previous_header: Hash = field(HASH, default=ZERO_HASH)
     filter_hashes: Sequence[Hash] = field(Rows(HASHES, MAX_FILTER_HEADERS, "filter hashes"), default=())
@@ -95,6 +98,6 @@ class CFCheckpt(Message):
     :ivar filter_headers: at most 100,000.
     """
 
-    filter_type: int = field(U8, default=REGULAR_FILTER)
+    filter_type: int = field(U8, default=REGULAR_FILTER, kw_only=True)
     stop: Hash = field(HASH, default=ZERO_HASH)
     filter_headers: Sequence[Hash] = field(Rows(HASHES, MAX_CHECKPOINT_HEADERS, "filter headers"), default=())

@@ -5,7 +5,7 @@ the payload's end in any way that Python has for it (``IndexError``, ``struct.er
 turns these into :exc:`~txsoter.errors.MalformedMessage`. Writing raises
 :exc:`~txsoter.errors.FieldError`, its path empty: the message adds the field's name.
 
-Integers are little-endian. The limits are those of WIRE.md, "Primitives".
+Integers are little-endian. Varints must be in their shortest form; lengths are bounded before anything is allocated.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import struct
 from typing import Any, Generic, Protocol, TypeVar, final
 
 from txsoter.errors import FieldError, MalformedMessage
-from txsoter.wire.hashes import Hash
+from txsoter.wire.hashes import Hash, as_hash
 
 T = TypeVar("T")
 
@@ -173,13 +173,15 @@ class _HashCodec:
 
     def read(self, data: bytes, offset: int, pver: int) -> tuple[Hash, int]:
         raw, end = _BYTES32.read(data, offset, pver)
-        return Hash(raw), end
+        return as_hash(raw), end
 
     def write(self, value: bytes, pver: int) -> bytes:
-        _BYTES32.check(value)
+        self.check(value)
         return value
 
     def check(self, value: object) -> None:
+        if isinstance(value, str):
+            raise FieldError("", value, "32 bytes in wire order; for hexadecimal digits there is Hash.from_hex()")
         _BYTES32.check(value)
 
 

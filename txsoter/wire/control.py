@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 from txsoter.wire.addresses import TIMESTAMPS, AddressCodec, NetAddress
 from txsoter.wire.codec import BOOL, HASH, I32, I64, U8, U64, VarBytes
-from txsoter.wire.hashes import ZERO_HASH, Hash
+from txsoter.wire.hashes import ZERO_HASH, Hash, as_hash
 from txsoter.wire.message import MAX_PAYLOAD, Encoding, Message, field, message
 
 __all__ = ["MAX_USER_AGENT", "FeeFilter", "Ping", "Pong", "Reject", "RejectCode", "SendHeaders", "VerAck", "Version"]
@@ -171,7 +171,7 @@ def _parse_version(payload: bytes) -> tuple[Any, ...]:
     you = tuple.__new__(NetAddress, (head[3], head[4], head[5] << 8 | head[6], 0))
     me = tuple.__new__(NetAddress, (head[7], head[8], head[9] << 8 | head[10], 0))
     user_agent = payload[_AGENT_AT + 1 : agent_ends]
-    return (*head[:3], you, me, head[11], user_agent, Hash(genesis), last_block, relay)
+    return (*head[:3], you, me, head[11], user_agent, as_hash(genesis), last_block, relay)
 
 
 @message("verack", max_size=0)

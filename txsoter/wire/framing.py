@@ -1,7 +1,7 @@
 """Frames: the 24-byte header, the checks on it, and an incremental decoder.
 
-The checks stand in the order of WIRE.md, "Frame", each before the next byte is kept: length against
-32 MiB, magic, length against the command's own limit; then the payload, its checksum, its decoding.
+The checks are made in this order, each before the next byte is kept: length against 32 MiB, magic, length against the
+command's own limit; then the payload, its checksum, its decoding.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Generic, Protocol, TypeVar
 
 from txsoter.errors import FieldError, MalformedMessage, NeedMoreData
+from txsoter.wire.arguments import as_bytes, check_magic
 from txsoter.wire.message import (
     MAX_PAYLOAD,
     MAX_UNKNOWN_PAYLOAD,
@@ -20,6 +21,7 @@ from txsoter.wire.message import (
     Encoding,
     Message,
     Unknown,
+    check_context,
     command_text,
     message_class,
 )
@@ -42,6 +44,7 @@ _read_header = _HEADER.unpack_from
 _LENGTH_AND_CHECKSUM = struct.Struct("<I4s")
 _read_length_and_checksum = _LENGTH_AND_CHECKSUM.unpack_from
 _MAGIC = struct.Struct("<I")
+_BASE, _WITNESS = Encoding.BASE, Encoding.WITNESS
 _find_reader = READER_OF_COMMAND.get
 _UNKNOWN = (Unknown, MAX_UNKNOWN_PAYLOAD, 0, Unknown.read_payload)
 
@@ -77,7 +80,7 @@ def _check_length(length: int) -> None:
         raise MalformedMessage(f"announces {length} bytes, no message has over {MAX_PAYLOAD}", in_header=True)
 
 
-def _check_magic(start: bytes, magic: int) -> None:
+def _check_start(start: bytes, magic: int) -> None:
     """Compare as many of the first four bytes as there are."""
     ours = _MAGIC.pack(magic)
     if not ours.startswith(start[:4]):
@@ -113,18 +116,25 @@ def read_message(
         behind the message, are ignored, as soterd ignores them.
     :raises NeedMoreData: when ``data`` ends before the frame does.
     :raises MalformedMessage: when it can never become a valid message.
+    :raises FieldError: for arguments of other types.
     """
+    if pver != PROTOCOL_VERSION or (encoding is not _BASE and encoding is not _WITNESS):
+        check_context(pver, encoding)
     try:
         found_magic, command, length, expected = _read_header(data)
     except struct.error:
-        _check_magic(bytes(data[:4]), magic)
+        check_magic(magic)
+        _check_start(bytes(data[:4]), magic)
         raise NeedMoreData(HEADER_SIZE - len(data)) from None
+    except TypeError:
+        raise FieldError("data", data, "bytes") from None
     known, limit, since, read_payload = _find_reader(command, _UNKNOWN)
     if pver != PROTOCOL_VERSION and known is not Unknown:
         limit = known.max_size(pver)
     if length > limit or found_magic != magic:
+        check_magic(magic)
         _check_length(length)
-        _check_magic(bytes(data[:4]), magic)
+        _check_start(bytes(data[:4]), magic)
         _check_limit(command, length, limit)
     end = HEADER_SIZE + length
     if len(data) < end:
@@ -154,13 +164,16 @@ def write_message(
 
     :raises LocalError: as :meth:`Message.to_payload`.
     """
+    if not isinstance(message, Message):
+        raise FieldError("message", message, "a message, such as Ping(1)")
     payload = message.to_payload(pver, encoding)
     try:
         return frame(magic, message.padded_command(), payload)
     except FieldError as error:
         raise error.within(type(message).__name__) from None
     except struct.error:
-        raise FieldError("magic", magic, "a u32") from None
+        check_magic(magic)
+        raise
 
 
 _SMALL_READ = 2048
@@ -175,6 +188,7 @@ class FrameDecoder(Generic[R]):
     :param magic: the network's, a u32.
     :param find: gives the route of a command's 12 bytes. Those of the 31 commands are asked for once,
         others each time.
+    :raises FieldError: for a magic that is no u32.
     :ivar routes: the routes found so far, by magic and command: 16 bytes.
     :ivar checksum: of the payload given last.
     """
@@ -194,6 +208,7 @@ class FrameDecoder(Generic[R]):
     )
 
     def __init__(self, magic: int, find: Callable[[bytes], R]) -> None:
+        check_magic(magic)
         self._magic = magic
         self._find = find
         self.routes: dict[bytes, R] = {}
@@ -214,7 +229,12 @@ class FrameDecoder(Generic[R]):
         return len(self._buffer) - self._offset + self._parts_size
 
     def feed(self, data: bytes) -> None:
-        """Take what was read."""
+        """Take what was read.
+
+        :raises FieldError: for what is not bytes.
+        """
+        if data.__class__ is not bytes:
+            data = as_bytes("data", data)
         if self._skip:
             skipped = min(self._skip, len(data))
             self._skip -= skipped
@@ -270,7 +290,7 @@ class FrameDecoder(Generic[R]):
                 self.checksum = expected
                 return route, payload
         elif have and not self._skips_header:
-            _check_magic(buffer[offset : offset + 4], self._magic)
+            _check_start(buffer[offset : offset + 4], self._magic)
             # so that each byte of the magic is looked at as it comes
             need = have + 1 if have < _MAGIC.size else HEADER_SIZE
         if have:
@@ -300,7 +320,7 @@ class FrameDecoder(Generic[R]):
 
     def _route(self, key: bytes, length: int) -> R:
         _check_length(length)
-        _check_magic(key, self._magic)
+        _check_start(key, self._magic)
         command = key[4:]
         route = self._find(command)
         if message_class(command) is not None:

@@ -9,7 +9,7 @@ from typing import Any
 from typing_extensions import Self
 
 from txsoter.wire.codec import HASH, I32, U32, read_count
-from txsoter.wire.hashes import ZERO_HASH, Hash
+from txsoter.wire.hashes import ZERO_HASH, Hash, as_hash
 from txsoter.wire.message import PROTOCOL_VERSION, Message, field, message
 from txsoter.wire.views import RowLayout, Rows, column
 
@@ -67,7 +67,7 @@ class InventoryVector(tuple[int, bytes, int]):
     @property
     def hash(self) -> Hash:
         """The hash of what it points at."""
-        return Hash(self[1])
+        return as_hash(self[1])
 
     @property
     def is_block(self) -> bool:
@@ -126,12 +126,12 @@ class GetBlocks(Message):
 
     Never send 2147483647 or a very negative height: a soterd spins on it for 23 seconds.
 
-    :ivar protocol_version: the sender's.
+    :ivar protocol_version: the sender's; given by its name alone, so that ``GetBlocks(0)`` asks from height 0.
     :ivar height: the highest that the sender has; None for a locator without a height.
     :ivar stop: hash of the last block wanted; zero for as many as the remote sends (500).
     """
 
-    protocol_version: int = field(U32, default=PROTOCOL_VERSION)
+    protocol_version: int = field(U32, default=PROTOCOL_VERSION, kw_only=True)
     height: int | None = field(_LocatorCodec(), default=None)
     stop: Hash = field(HASH, default=ZERO_HASH)
 
@@ -143,7 +143,7 @@ class GetHeaders(Message):
     A soterd that is not current does not answer at all.
     """
 
-    protocol_version: int = field(U32, default=PROTOCOL_VERSION)
+    protocol_version: int = field(U32, default=PROTOCOL_VERSION, kw_only=True)
     height: int | None = field(_LocatorCodec(), default=None)
     stop: Hash = field(HASH, default=ZERO_HASH)
 

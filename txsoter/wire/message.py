@@ -22,6 +22,7 @@ import attrs
 from typing_extensions import Self, dataclass_transform
 
 from txsoter.errors import FieldError, MalformedMessage, PayloadTooLarge, UnsupportedMessage
+from txsoter.wire.arguments import as_bytes, check_pver
 from txsoter.wire.codec import Codec, ends_early, scalar_struct
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ __all__ = [
     "Encoding",
     "Message",
     "Unknown",
+    "check_context",
     "command_bytes",
     "command_text",
     "field",
@@ -67,6 +69,20 @@ class Encoding(enum.Enum):
     WITNESS = 2
 
 
+# names of the module are found faster than members of an enum
+_BASE, _WITNESS = Encoding.BASE, Encoding.WITNESS
+
+
+def check_context(pver: object, encoding: object) -> None:
+    """Check how messages are to be read or written.
+
+    :raises FieldError: for anything but a protocol version and an :class:`Encoding`.
+    """
+    check_pver(pver)
+    if not isinstance(encoding, Encoding):
+        raise FieldError("encoding", encoding, "Encoding.BASE or Encoding.WITNESS")
+
+
 class Message:
     """A message: its fields, and how they become a payload and back.
 
@@ -89,12 +105,12 @@ class Message:
 
     @classmethod
     def max_size(cls, pver: int = PROTOCOL_VERSION) -> int:
-        """The largest payload taken at ``pver``, in bytes (WIRE.md, "The 31 messages")."""
+        """Return the largest payload taken at ``pver``, in bytes."""
         return cls._max_size if isinstance(cls._max_size, int) else cls._max_size(pver)
 
     @classmethod
     def max_send(cls, pver: int = PROTOCOL_VERSION) -> int:
-        """The largest payload that soterd takes at ``pver``, in bytes, and so the most to send."""
+        """Return the largest payload that soterd takes at ``pver``, in bytes, and so the most to send."""
         return cls._max_send if isinstance(cls._max_send, int) else cls._max_send(pver)
 
     @classmethod
@@ -106,7 +122,12 @@ class Message:
         Bytes behind the message are left alone, as soterd leaves them.
 
         :raises MalformedMessage: when ``payload`` holds no such message at ``pver``.
+        :raises FieldError: for arguments of other types.
         """
+        if pver != PROTOCOL_VERSION or (encoding is not _BASE and encoding is not _WITNESS):
+            check_context(pver, encoding)
+        if payload.__class__ is not bytes:
+            payload = as_bytes("payload", payload)
         if pver < cls.since:
             raise MalformedMessage(f"does not exist at protocol version {pver}", cls.command)
         try:
@@ -122,10 +143,12 @@ class Message:
     def to_payload(self, pver: int = PROTOCOL_VERSION, encoding: Encoding = Encoding.BASE) -> bytes:
         """The message's payload.
 
-        :raises FieldError: for a value that its field cannot hold.
+        :raises FieldError: for a value that its field cannot hold, and for arguments of other types.
         :raises UnsupportedMessage: when ``pver`` has no such message.
         :raises PayloadTooLarge: past what soterd takes.
         """
+        if pver != PROTOCOL_VERSION or (encoding is not _BASE and encoding is not _WITNESS):
+            check_context(pver, encoding)
         if pver < self.since:
             raise UnsupportedMessage(self.command, pver, self.since)
         try:
@@ -146,11 +169,10 @@ class Message:
         if scalars is not None:
             return cls(*scalars.unpack_from(data)), scalars.size
         offset = 0
-        values = []
-        for _, codec in cls._codecs:
-            value, offset = codec.read(data, offset, pver)
-            values.append(value)
-        return cls(*values), offset
+        values = {}
+        for name, codec in cls._codecs:
+            values[name], offset = codec.read(data, offset, pver)
+        return cls(**values), offset
 
     def write_payload(self, pver: int, encoding: Encoding) -> bytes:
         """Encode the fields as declared; :exc:`FieldError` paths begin at the field."""
@@ -191,9 +213,13 @@ def write_fields(record: object, codecs: tuple[tuple[str, Codec[Any]], ...], pve
     return b"".join(parts)
 
 
-def field(codec: Codec[T], *, default: T) -> T:
-    """Declare a field: how it stands on the wire, and its value when none is given."""
-    declared: T = attrs.field(default=default, metadata={"codec": codec})
+def field(codec: Codec[T], *, default: T, kw_only: bool = False) -> T:
+    """Declare a field: how it stands on the wire, and its value when none is given.
+
+    :param kw_only: whether it is given by its name alone. For numbers that come first on the wire, but not to mind:
+        what is meant for the field behind would be taken for them.
+    """
+    declared: T = attrs.field(default=default, kw_only=kw_only, metadata={"codec": codec})
     return declared
 
 

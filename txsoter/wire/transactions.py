@@ -21,6 +21,7 @@ from txsoter.wire.txcodec import (
     TxIn,
     TxOut,
     add_transaction,
+    inputless,
     parse_transaction,
     scan_transactions,
     witnesses_begin,
@@ -31,6 +32,7 @@ __all__ = ["MAX_TRANSACTION", "TransactionView", "Tx", "TxIn", "TxOut", "write_t
 _new = object.__new__
 # a name of the module is found faster than a member of an enum
 _UNMARKED = Marks.NONE
+_WITHOUT_MARKER = (Marks.NONE, Marks.INPUTLESS)
 
 MAX_TRANSACTION = 4_000_000
 """The largest transaction, in bytes."""
@@ -101,7 +103,7 @@ class Tx(Message):
     @property
     def has_witness(self) -> bool:
         """Whether any input has a witness that is not empty."""
-        if self._fields is None and self._marks is Marks.NONE:
+        if self._fields is None and self._marks in _WITHOUT_MARKER:
             return False
         return any(each.witness for each in self.inputs)
 
@@ -115,11 +117,11 @@ class Tx(Message):
 
     @property
     def wtxid(self) -> Hash:
-        """The witness id: double SHA-256 of the witness encoding.
+        """The witness id: double SHA-256 of the witness encoding; the id where there is no witness.
 
         :raises FieldError: for a transaction that cannot be encoded.
         """
-        return double_sha256(self._encode(Encoding.WITNESS))
+        return double_sha256(self._encode(Encoding.BASE if self._is_inputless() else Encoding.WITNESS))
 
     @classmethod
     def read_payload(cls, data: bytes, pver: int, encoding: Encoding) -> tuple[Self, int]:
@@ -139,11 +141,21 @@ class Tx(Message):
             parts: list[bytes] = []
             self.add_to(parts.append, encoding)
             return b"".join(parts)
-        if self._marks is Marks.NONE:
+        marks = self._marks
+        if marks is _UNMARKED or (marks is Marks.INPUTLESS and encoding is Encoding.BASE):
             return raw
-        if encoding is Encoding.WITNESS and (self._marks is Marks.TRUE or self.has_witness):
-            return raw
+        if encoding is Encoding.WITNESS:
+            if marks is Marks.TRUE or self.has_witness:
+                return raw
+            if self._is_inputless():
+                raise inputless()
         return raw[:4] + raw[6 : witnesses_begin(raw)] + raw[-4:]
+
+    def _is_inputless(self) -> bool:
+        if self._fields is None and self._marks in (Marks.NONE, Marks.TRUE):
+            # without parsing it
+            return False
+        return not self.inputs
 
     def add_to(self, add: Callable[[bytes], object], encoding: Encoding) -> None:
         """Give ``add`` the pieces of its bytes.
@@ -160,7 +172,7 @@ class Tx(Message):
         fields = self._fields
         if fields is None:
             assert self._raw is not None
-            fields = self._fields = parse_transaction(self._raw, self._marks is not Marks.NONE)
+            fields = self._fields = parse_transaction(self._raw, self._marks not in _WITHOUT_MARKER)
         return fields
 
     def __eq__(self, other: object) -> bool:
@@ -203,10 +215,13 @@ class TransactionView(Sequence[Tx]):
         ends, marks = scan_transactions(data, offset, count, encoding)
         return cls(data, [offset, *ends], marks), ends[-1] if ends else offset
 
-    def behind(self, prefix: bytes, encoding: Encoding) -> bytes:
-        """The transactions behind ``prefix``; without copying, when that is how they came and all there was."""
-        if self._marks is Marks.HOLLOW or (self._marks is Marks.TRUE and encoding is Encoding.BASE):
-            return prefix + b"".join([each.write_payload(0, encoding) for each in self])
+    def is_in(self, encoding: Encoding) -> bool:
+        """Return whether its bytes, as they came, are in ``encoding``."""
+        marks = self._marks
+        return marks is _UNMARKED or marks is (Marks.TRUE if encoding is Encoding.WITNESS else Marks.INPUTLESS)
+
+    def behind(self, prefix: bytes) -> bytes:
+        """Return the bytes as they came, behind ``prefix``; not copied, if the payload had nothing else there."""
         data, start, end = self._data, self._bounds[0], self._bounds[-1]
         before = start - len(prefix)
         if before >= 0 and data.startswith(prefix, before):
@@ -246,15 +261,15 @@ class TransactionView(Sequence[Tx]):
 
 
 def write_transactions(transactions: Sequence[Tx], limit: int, encoding: Encoding, start: bytes = b"") -> bytes:
-    """A count and the transactions, behind ``start``.
+    """Return a count and the transactions, behind ``start``.
 
     :raises FieldError: for more than ``limit``, or one that cannot be encoded.
     """
     if len(transactions) > limit:
         raise FieldError("transactions", transactions, f"at most {limit} transactions, not {len(transactions)}")
     count = write_varint(len(transactions))
-    if isinstance(transactions, TransactionView):
-        return transactions.behind(start + count, encoding)
+    if isinstance(transactions, TransactionView) and transactions.is_in(encoding):
+        return transactions.behind(start + count)
     parts = [start, count]
     add = parts.append
     for index, each in enumerate(transactions):

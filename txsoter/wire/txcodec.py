@@ -15,7 +15,16 @@ from txsoter.wire.codec import HASH, I32, I64, U32, ListOf, VarBytes, ends_early
 from txsoter.wire.hashes import Hash
 from txsoter.wire.message import MAX_PAYLOAD, Encoding
 
-__all__ = ["Marks", "TxIn", "TxOut", "add_transaction", "parse_transaction", "scan_transactions", "witnesses_begin"]
+__all__ = [
+    "Marks",
+    "TxIn",
+    "TxOut",
+    "add_transaction",
+    "inputless",
+    "parse_transaction",
+    "scan_transactions",
+    "witnesses_begin",
+]
 
 MAX_INPUTS = MAX_PAYLOAD // 41 + 1
 MAX_OUTPUTS = MAX_PAYLOAD // 9 + 1
@@ -76,6 +85,8 @@ class Marks(enum.Enum):
     """Some are, and have witnesses: their bytes are the witness encoding."""
     HOLLOW = 2
     """Some are, and one has no witness all the same: their bytes are neither encoding."""
+    INPUTLESS = 3
+    """None is, and one has no inputs: their bytes are the base encoding, and there is no witness encoding."""
 
 
 # names of the module are found faster than members of an enum
@@ -98,11 +109,14 @@ def scan_transactions(data: bytes, offset: int, count: int, encoding: Encoding) 
     add_end = ends.append
     for _ in range(count):
         inputs = data[offset + 4]
-        marked = witness and inputs == 0
+        marked = inputs == 0 and witness
         if marked:
             if data[offset + 5] != 1:
                 raise MalformedMessage(f"witness flag is {data[offset + 5]}, not 1")
             inputs, offset = read_count(data, offset + 6, MAX_INPUTS, "inputs")
+        elif inputs == 0:
+            marks = Marks.INPUTLESS
+            offset += 5
         elif inputs > 0xFC:
             inputs, offset = read_count(data, offset + 4, MAX_INPUTS, "inputs")
         else:
@@ -212,8 +226,11 @@ def add_transaction(
 ) -> None:
     """Give ``add`` the pieces of a transaction; the marker and witnesses only if some input has one.
 
-    :raises FieldError: for a value that does not fit, its path beginning at the field; after some pieces.
+    :raises FieldError: for a value that does not fit, its path beginning at the field; after some pieces. Likewise for
+        no inputs in the witness encoding.
     """
+    if not inputs and encoding is _WITNESS_ENCODING:
+        raise inputless()
     pack_input, pack_output, short = _PACK_INPUT, _PACK_OUTPUT, _SHORT
     # any error in here means that a value does not fit: which one, _explain() finds
     try:
@@ -251,6 +268,14 @@ def add_transaction(
         add(_PACK_U32(lock_time))
     except (struct.error, TypeError, ValueError, LookupError, AttributeError):
         raise _explain(version, inputs, outputs, lock_time) from None
+
+
+def inputless() -> FieldError:
+    """Return the error for writing a transaction without inputs in the witness encoding.
+
+    Their count, 0, would be read as the marker: as another transaction, or none.
+    """
+    return FieldError("inputs", (), "at least one in the witness encoding; Encoding.BASE can write none")
 
 
 def _write_count(count: int, limit: int) -> bytes:

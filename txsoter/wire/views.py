@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar, overload
 
 from txsoter.errors import FieldError, MalformedMessage
 from txsoter.wire.codec import HASH, ends_early, read_count, write_varint
-from txsoter.wire.hashes import Hash
+from txsoter.wire.hashes import Hash, as_hash
 
 R = TypeVar("R")
 
@@ -338,5 +338,5 @@ def write_rows(layout: RowLayout[R], rows: Sequence[R]) -> bytes:
     return layout.pack(rows)
 
 
-HASHES: RowLayout[Hash] = RowLayout((("", HASH),), build=lambda row: Hash(row[0]), flatten=lambda value: (value,))
+HASHES: RowLayout[Hash] = RowLayout((("", HASH),), build=lambda row: as_hash(row[0]), flatten=lambda value: (value,))
 """Bare hashes, 32 bytes each."""

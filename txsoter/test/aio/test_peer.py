@@ -287,7 +287,7 @@ def test_log_lines(caplog: pytest.LogCaptureFixture) -> None:
     lines = [(each.levelname, each.message) for each in caplog.records if each.name == "txsoter"]
     assert ("INFO", "unix: (outbound): ready, protocol version 70013, /soterwire:0.6.0/scripted:1.0.0/") in lines
     assert ("INFO", "unix: (outbound): closed by us: disconnect() was called: {enough}") in lines
-    assert ("CRITICAL", "unix: (outbound): the handler of inv failed") in lines
+    assert ("ERROR", "unix: (outbound): the handler of inv failed") in lines
     assert ("DEBUG", "unix: (outbound): the handler of sendheaders was cut short") in lines
     assert any(text.startswith("Received inv (tx ") for level, text in lines if level == "DEBUG")
     assert any(text.startswith("Sending version (agent ") for level, text in lines if level == "DEBUG")

@@ -292,7 +292,7 @@ class AttackTestCase(TrialCase):
     def assert_sent_back(self, attack: Attack, expected: Sequence[SentBack]) -> None:
         """These are all the bytes that the attacker has heard, after the handshake if it went through one."""
         heard = attack.attacker.heard
-        self.assertEqual(attack.attacker.unread, b"")
+        self.assertEqual(attack.attacker.unread, 0)
         shown = [each if isinstance(each, str) else getattr(each, "command", "reject") for each in expected]
         self.assertEqual([each.command for each in heard], shown)
         for message, wanted in zip(heard, expected, strict=True):

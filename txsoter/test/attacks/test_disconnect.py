@@ -141,7 +141,7 @@ class EveryStateTests(EndingTestCase):
                     attack.hand_out(*ends)
                     # a part of what was too much
                     attack.attacker.heard.clear()
-                    attack.attacker.unread = b""
+                    attack.attacker.forget_unread()
                     self.assert_refused(attack, CloseCause.DISCONNECT)
 
     def test_while_it_is_closing_for_another_reason(self) -> None:
@@ -230,7 +230,7 @@ class MiddleOfAWriteTests(EndingTestCase):
                 error: Any = self.failureResultOf(each, ConnectionClosed).value
                 self.assertIs(error.reason.cause, CloseCause.CONNECTION_LOST)
             self.failureResultOf(attack.peer.send(Ping(1)), ConnectionClosed)
-            attack.attacker.unread = b""
+            attack.attacker.forget_unread()
             self.assert_refused(attack, CloseCause.CONNECTION_LOST, by=ClosedBy.NETWORK)
 
 

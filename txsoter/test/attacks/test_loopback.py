@@ -115,7 +115,7 @@ async def attacked(**fields: Any) -> AsyncIterator[Field]:
 
 def heard(attacker: Attacker) -> list[Message]:
     """What it was sent back, all of it whole."""
-    assert attacker.unread == b""
+    assert attacker.unread == 0
     return attacker.heard
 
 

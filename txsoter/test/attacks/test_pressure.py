@@ -193,8 +193,8 @@ class TrickleTests(SlowReaderTestCase):
             drain(attack, 1)
             attack.advance(1)
         self.assertLessEqual(seconds, WRITE_TIMEOUT + 1 + 4 * BLOCK / WRITE_RATE)
-        self.assertEqual(len(attack.attacker.unread), seconds)
-        attack.attacker.unread = b""
+        self.assertEqual(attack.attacker.unread, seconds)
+        attack.attacker.forget_unread()
         self.assert_given_up(attack)
 
     def test_of_a_piece_in_50_s_while_it_asks_for_more(self) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import attrs
 
+from txsoter.test.capture.link_frames import LINKS
 from txsoter.test.capture.support import START, chunks
 
-__all__ = ["CLIENT", "SERVER", "SYN", "Packet", "Session", "ethernet", "pcap", "pcapng"]
+__all__ = ["CLIENT", "SERVER", "SYN", "Packet", "Session", "pcap", "pcapng"]
 
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 CLIENT, SERVER = ("192.0.2.1", 40_000), ("192.0.2.2", 18_555)
@@ -40,64 +41,6 @@ def ip(source: str, target: str, payload: bytes, fragment: int = 0, length: int 
     start = struct.pack(">BBHHHBBH", 0x45, 0, length, 7, fragment, 64, 6, 0)
     return start + socket.inet_aton(source) + socket.inet_aton(target) + payload
 
-
-# -- link types: each puts an IP packet into a frame -------------------------------------------
-
-
-def _ethertype(packet: bytes) -> bytes:
-    return b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\x00"
-
-
-def ethernet(packet: bytes) -> bytes:
-    """Padded to 60 bytes, as short ones are."""
-    return (b"\x02" * 6 + b"\x04" * 6 + _ethertype(packet) + packet).ljust(60, b"\0")
-
-
-def vlan(packet: bytes) -> bytes:
-    return b"\x02" * 6 + b"\x04" * 6 + b"\x81\x00\x00\x05" + _ethertype(packet) + packet
-
-
-def cooked(packet: bytes) -> bytes:
-    """Linux's cooked capture."""
-    return struct.pack(">HHH", 0, 1, 6) + b"\x02" * 8 + _ethertype(packet) + packet
-
-
-def cooked2(packet: bytes) -> bytes:
-    """Its second version, of ``tcpdump -i any``."""
-    return _ethertype(packet) + struct.pack(">HIHBB", 0, 1, 1, 0, 6) + b"\x02" * 8 + packet
-
-
-def null(packet: bytes) -> bytes:
-    """BSD's loopback, in the byte order of a little-endian host."""
-    return struct.pack("<I", 30 if packet[0] >> 4 == 6 else 2) + packet
-
-
-def loop(packet: bytes) -> bytes:
-    """OpenBSD's loopback: the family in network order."""
-    return struct.pack(">I", 24 if packet[0] >> 4 == 6 else 2) + packet
-
-
-def raw(packet: bytes) -> bytes:
-    return packet
-
-
-def tunnel(packet: bytes) -> bytes:
-    """IP in IP, as a gateway sees it."""
-    outer = bytearray(ip("198.51.100.1", "198.51.100.2", packet))
-    outer[9] = 41 if packet[0] >> 4 == 6 else 4
-    return ethernet(bytes(outer))
-
-
-LINKS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
-    "ethernet": (1, ethernet),
-    "vlan": (1, vlan),
-    "tunnel": (1, tunnel),
-    "cooked": (113, cooked),
-    "cooked2": (276, cooked2),
-    "null": (0, null),
-    "loop": (108, loop),
-    "raw": (101, raw),
-}
 
 # -- files -------------------------------------------------------------------------------------
 

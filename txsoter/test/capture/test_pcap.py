@@ -16,7 +16,7 @@ from txsoter.capture.segments import PacketFile
 from txsoter.test.capture.packets import ACK, CLIENT6, FIN, PSH, RST, SERVER6, Packet, Session
 from txsoter.test.capture.packets import pcap as pcap_file
 from txsoter.test.capture.packets import pcapng as pcapng_file
-from txsoter.test.capture.support import CaptureCase, live_bytes, notes_in, records_in, wire_bytes
+from txsoter.test.capture.support import START, CaptureCase, live_bytes, notes_in, records_in, wire_bytes
 from txsoter.test.vectors import live
 from txsoter.wire import Ping, Unknown, write_message
 
@@ -88,6 +88,18 @@ class ConversationTests(PcapCase):
                 found.append(({"recv": "sent", "sent": "received"}[item.direction], item.record.name))
         self.assertEqual(found, [(row["dir"], row["cmd"]) for row in live()])
         self.assertIs(reader.network, SIMNET)
+
+    def test_everything_within_one_microsecond_keeps_its_order(self) -> None:
+        """Both directions and the notes, merged by time: the note that it was closed comes last."""
+        talk = Session().begin().say(True, framed(Ping(1))).say(False, framed(Ping(2))).say(True, b"rubbish" * 9)
+        talk.say(True, framed(Ping(3))).say(True, framed(Ping(4))).end()
+        self.convert([(START, packet) for _, packet in talk.packets])
+        items = list(Conversation(self.captures()[0]).items())
+        names = [item.note["note"] if item.record is None else item.record.name for item in items]
+        self.assertEqual(names, ["opened", "ping", "ping", "no frame", "ping", "ping", "closed"])
+        times = [item.time - START for item in items]
+        self.assertEqual(times, sorted(times))
+        self.assertEqual(times[-1], 5)
 
     def test_times_are_the_packets(self) -> None:
         """A message's time is that of the packet that made it whole."""

@@ -9,15 +9,14 @@ from typing import Any
 
 from txsoter.capture import CaptureError
 from txsoter.capture.segments import PacketFile, Segment
+from txsoter.test.capture.link_frames import LINKS, ethernet
 from txsoter.test.capture.packets import (
     CLIENT6,
-    LINKS,
     SERVER6,
     Packet,
     Session,
     block,
     enhanced,
-    ethernet,
     interface,
     ip,
     pcap,
@@ -196,7 +195,12 @@ class DamageTests(SegmentCase):
     def test_any_bytes_are_read_or_refused(self) -> None:
         """Whatever is turned over in a file: segments, or one error of ours."""
         random, packets = Random(3), session().packets
-        files = [pcapng(packets, "raw"), pcap(packets), pcap(session(**IPV6).packets, "tunnel"), pcap(packets, "vlan")]
+        files = [
+            pcapng(packets, "raw"),
+            pcap(packets),
+            pcap(session(**IPV6).packets, "tunnel"),
+            pcap(packets, "cooked, qinq"),
+        ]
         outcomes: set[bool | None] = set()
         for _ in range(1500):
             data = bytearray(random.choice(files))

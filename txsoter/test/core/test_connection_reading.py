@@ -393,7 +393,7 @@ class RejectTests(ConnectionTestCase):
         assert last is not None
         self.assertLess(len(last.reason) + len(last.rejected), 5000)
         end.lose()
-        self.assertEqual(len(end.reason and end.reason.reject_reason or ""), 250)
+        self.assertEqual(len((end.reason and end.reason.reject_reason) or ""), 250)
 
 
 class BeforeTheConnectionTests(ConnectionTestCase):

@@ -49,6 +49,13 @@ class DispatchTableTests(TestCase):
         self.assertIsNot(self.table.lookup(command_bytes("novel")), first)
         self.assertEqual(self.asked, [Unknown, Unknown])
 
+    def test_of_a_class_that_is_written_it_learns_the_name_and_our_own_rule_once(self) -> None:
+        written: Any = lambda channel, message: None
+        table = DispatchTable(lambda kind: (), {}, {}, {Ping: written})
+        self.assertEqual(table.after_writing, {})
+        self.assertEqual((table.learn(Ping), table.learn(Unknown)), (("ping", written), ("unknown", None)))
+        self.assertEqual(table.after_writing, {Ping: ("ping", written), Unknown: ("unknown", None)})
+
     def test_nothing_is_observed_unless_it_is_asked_for(self) -> None:
         table = self.table
         self.assertEqual((table.observes_reads, table.observes_writes, table.observes_round_trips), (False,) * 3)

@@ -22,7 +22,6 @@ from txsoter.errors import (
 from txsoter.test.core.ends import (
     ConnectionTestCase,
     End,
-    block_vector,
     filler,
     frame,
     remote_version,

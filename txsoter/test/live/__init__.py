@@ -1,1 +1,1 @@
-"""Tests against a running soterd: ``pytest -m live --soterd PATH``, or with the environment variable SOTERD."""
+"""Tests against a running soterd: ``pytest -m soterd --soterd=PATH``, or with the environment variable SOTERD."""

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import pytest_twisted  # type: ignore[import-untyped]
 
 from txsoter import Listeners
+from txsoter.test.live.fed import Fed
 from txsoter.test.live.peers import FULL, Dag, dial, simnet, within
-from txsoter.test.live.soterd import Fed, Nodes, Soterd, eventually
+from txsoter.testing.soterd import Soterd, eventually
 
 STALE = 20 * 3600
 """Seconds. A node is current while its tip is younger than 24 h; one that is not leaves much unanswered."""
-
-
-@pytest.fixture
-def nodes(soterd_binary: Path, tmp_path: Path) -> Iterator[Nodes]:
-    """Starts nodes, which end with the test."""
-    started = Nodes(soterd_binary, tmp_path)
-    yield started
-    started.stop_all()
 
 
 @pytest.fixture(scope="session")

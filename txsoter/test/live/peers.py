@@ -13,8 +13,8 @@ from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.interfaces import IListeningPort
 
 from txsoter import SIMNET, Listeners, PeerConfig, SoterPeerProtocol, SoterServerFactory, connect
-from txsoter.test.live.soterd import Soterd
 from txsoter.test.vectors import SIMNET_MAGIC, dag
+from txsoter.testing.soterd import Soterd
 from txsoter.wire import (
     Block,
     Encoding,

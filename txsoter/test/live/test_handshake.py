@@ -10,16 +10,14 @@ from twisted.internet.defer import Deferred, gatherResults
 from txsoter import SIMNET, ConnectionClosed, HandshakeFailed, Network, SoterPeerProtocol
 from txsoter.errors import CloseCause, ClosedBy, RequestClosed
 from txsoter.test.live.peers import FULL, Harbour, Tape, dial, live, simnet, within
-from txsoter.test.live.soterd import Nodes
+from txsoter.testing.soterd import SoterdFactory
 from txsoter.wire import GetBlocks, Hash, Inv, Ping, Pong, RejectCode, Version
-
-pytestmark = pytest.mark.live
 
 ELSEWHERE = Network("elsewhere", SIMNET.magic, SIMNET.default_port, Hash(bytes(31) + b"\x01"))
 """Simnet in all but its genesis block."""
 
 
-async def _be_dialled(nodes: Nodes) -> str:
+async def _be_dialled(soterds: SoterdFactory) -> str:
     """Be dialled by a fresh node, once; which of getblocks and verack it said first."""
     tape, asked = Tape(), Deferred[None]()
 
@@ -28,7 +26,7 @@ async def _be_dialled(nodes: Nodes) -> str:
 
     harbour = await Harbour(simnet(services=FULL, listeners=tape.listeners(on_getblocks=on_getblocks))).open()
     arrival = harbour.next_peer()
-    node = nodes.launch(f"--connect={harbour.address}")
+    node = soterds.launch(f"--connect={harbour.address}")
     try:
         peer = await within(30, (await arrival).when_ready())
         await within(30, asked)
@@ -44,12 +42,12 @@ async def _be_dialled(nodes: Nodes) -> str:
 
 
 @live(300)
-async def test_dialled_by_it(nodes: Nodes) -> None:
+async def test_dialled_by_it(soterds: SoterdFactory) -> None:
     """It dials us 50 times: whether getblocks comes before its verack or after, we get ready, and answer after ours."""
     first: list[str] = []
     # the rarer order comes once in 5 dials on some machines, once in 50 on others
     while len(first) < 50 or (len(set(first)) < 2 and len(first) < 500):
-        first += await gatherResults([within(60, _be_dialled(nodes)) for _ in range(5)])
+        first += await gatherResults([within(60, _be_dialled(soterds)) for _ in range(5)])
     print(f"first of the two: getblocks {first.count('getblocks')} times, verack {first.count('verack')}")
     assert set(first) == {"getblocks", "verack"}
 
@@ -63,9 +61,9 @@ async def test_dialled_by_it(nodes: Nodes) -> None:
     ids=["wrong genesis", "user agent"],
 )
 @live(30)
-async def test_refused_as_dialler(nodes: Nodes, fields: dict[str, Any], says: str) -> None:
+async def test_refused_as_dialler(soterds: SoterdFactory, fields: dict[str, Any], says: str) -> None:
     """It refuses our version: when_ready() fails with its code and reason, and nothing follows our version."""
-    node, tape = await nodes.start(), Tape()
+    node, tape = await soterds.start(), Tape()
     with pytest.raises(HandshakeFailed) as failed:
         await dial(node, simnet(listeners=tape.listeners()).replace(**fields))
     reason = failed.value.reason
@@ -78,7 +76,7 @@ async def test_refused_as_dialler(nodes: Nodes, fields: dict[str, Any], says: st
 
 
 @live(60)
-async def test_refused_as_listener(nodes: Nodes) -> None:
+async def test_refused_as_listener(soterds: SoterdFactory) -> None:
     """It dials us and refuses our version: its reject is why we closed, and every Deferred has fired."""
     tape = Tape()
 
@@ -88,7 +86,7 @@ async def test_refused_as_listener(nodes: Nodes) -> None:
 
     harbour = await Harbour(simnet(services=FULL, listeners=tape.listeners(on_version=answer_from_elsewhere))).open()
     arrival = harbour.next_peer()
-    nodes.launch(f"--connect={harbour.address}")
+    soterds.launch(f"--connect={harbour.address}")
     try:
         peer = await arrival
         ready, closed = peer.when_ready(), peer.when_closed()

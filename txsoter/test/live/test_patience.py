@@ -15,10 +15,8 @@ from txsoter import SIMNET, CloseReason, Listeners, SoterPeerProtocol
 from txsoter.core.state import State
 from txsoter.errors import CloseCause, ClosedBy
 from txsoter.test.live.peers import FULL, answer_nothing_new, dial, live, simnet, within
-from txsoter.test.live.soterd import Nodes
+from txsoter.testing.soterd import SoterdFactory
 from txsoter.wire import GetBlocks, GetData, GetHeaders, InventoryType, InventoryVector, MemPool, Message, Ping, Pong
-
-pytestmark = pytest.mark.live
 
 
 async def stays(peer: SoterPeerProtocol, seconds: float) -> None:
@@ -32,15 +30,15 @@ async def stays(peer: SoterPeerProtocol, seconds: float) -> None:
 
 
 @live(180)
-async def test_stalls(nodes: Nodes) -> None:
+async def test_stalls(soterds: SoterdFactory) -> None:
     """Ours: none for what a healthy node leaves unanswered. Its own: after 30 to 45 s, for those who do not answer."""
-    scenarios = (_no_false_stalls(nodes), _answering(nodes), _silent(nodes))
+    scenarios = (_no_false_stalls(soterds), _answering(soterds), _silent(soterds))
     await gatherResults([Deferred.fromCoroutine(each) for each in scenarios], consumeErrors=True)
 
 
-async def _no_false_stalls(nodes: Nodes) -> None:
+async def _no_false_stalls(soterds: SoterdFactory) -> None:
     """We are still connected after 110 s."""
-    node = await nodes.start()
+    node = await soterds.start()
     genesis = InventoryVector(InventoryType.FILTERED_BLOCK, SIMNET.genesis_hash, 0)
     questions: list[tuple[Message, str]] = [
         (MemPool(), "inv"),  # its pool is empty
@@ -60,9 +58,9 @@ async def _no_false_stalls(nodes: Nodes) -> None:
         await peer.disconnect()
 
 
-async def _answering(nodes: Nodes) -> None:
+async def _answering(soterds: SoterdFactory) -> None:
     """Who answers its getblocks is alive at 60 s."""
-    node = await nodes.start()
+    node = await soterds.start()
     peer = await dial(node, simnet(services=FULL, listeners=Listeners(on_getblocks=answer_nothing_new)))
     await stays(peer, 60)
     assert peer.stats().received["getblocks"].messages == 1
@@ -70,9 +68,9 @@ async def _answering(nodes: Nodes) -> None:
     await peer.disconnect()
 
 
-async def _silent(nodes: Nodes) -> None:
+async def _silent(soterds: SoterdFactory) -> None:
     """Who does not is closed after 30 to 45 s, and knows that the remote did it."""
-    node = await nodes.start()
+    node = await soterds.start()
     asked: Deferred[float] = Deferred()
 
     def on_getblocks(peer: SoterPeerProtocol, question: GetBlocks) -> None:
@@ -110,11 +108,11 @@ class WatchedClock:
 
 @pytest.mark.slow
 @live(450)
-async def test_six_quiet_minutes(nodes: Nodes) -> None:
+async def test_six_quiet_minutes(soterds: SoterdFactory) -> None:
     """Our pings keep a quiet connection up for 360 s; without them and without pongs it is closed at 300 s."""
     from twisted.internet import reactor
 
-    node = await nodes.start()
+    node = await soterds.start()
     quiet_clock, silent_clock = WatchedClock(reactor), WatchedClock(reactor)
     quiet = await dial(node, simnet(clock=quiet_clock))
     silent = await dial(node, simnet(clock=silent_clock, ping_interval=None, answer_pings=False))

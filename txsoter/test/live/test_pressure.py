@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from itertools import cycle, islice
 
-import pytest
 from twisted.internet.defer import Deferred, gatherResults
 
 from txsoter import Listeners, SoterPeerProtocol
+from txsoter.test.live.fed import Fed
 from txsoter.test.live.peers import Dag, dial, live, simnet, within
-from txsoter.test.live.soterd import Fed, Nodes, eventually
+from txsoter.testing.soterd import SoterdFactory, eventually
 from txsoter.wire import Addr, Block, GetData, Hash, InventoryType, InventoryVector, NetAddress, Ping, Pong
-
-pytestmark = pytest.mark.live
 
 ASKED = 40_000
 """Blocks asked for: 1.6 MB of questions, 15 MB of answers."""
@@ -22,11 +20,11 @@ QUEUED = 500
 
 
 @live(240)
-async def test_both_sides_full(nodes: Nodes, fed: Fed) -> None:
+async def test_both_sides_full(soterds: SoterdFactory, fed: Fed) -> None:
     """It reads nothing while it serves us, and we stop reading while too much waits: all arrives, nobody is closed."""
     from twisted.internet import reactor
 
-    node = await nodes.start("--nobanning", data=fed.data)
+    node = await soterds.start("--nobanning", data=fed.data)
     heard: list[Hash] = []
     all_heard: Deferred[None] = Deferred()
 

@@ -19,9 +19,10 @@ from twisted.internet.threads import deferToThread
 from txsoter import SIMNET, Listeners, SoterPeerProtocol
 from txsoter.core.state import State
 from txsoter.errors import LocalError
+from txsoter.test.live.fed import Fed
 from txsoter.test.live.peers import Dag, dial, live, simnet, within
-from txsoter.test.live.soterd import Fed, Nodes, eventually, free_ports
 from txsoter.test.vectors import dag
+from txsoter.testing.soterd import SoterdFactory, eventually, free_ports
 from txsoter.wire import (
     Block,
     CFCheckpt,
@@ -40,8 +41,6 @@ from txsoter.wire import (
     Pong,
     double_sha256,
 )
-
-pytestmark = pytest.mark.live
 
 ROOT = Path(__file__).parents[3]
 
@@ -71,17 +70,17 @@ def bridge(listen_port: int, node: str, log: Path, services: int = 9) -> Iterato
 
 
 @live(180)
-async def test_bridge(nodes: Nodes, fed: Fed, tmp_path: Path) -> None:
+async def test_bridge(soterds: SoterdFactory, fed: Fed, tmp_path: Path) -> None:
     """A fresh node syncs with bridge.py alone between it and another; not when bridge.py offers NETWORK alone."""
     from twisted.internet import reactor
 
-    first = await nodes.start(data=fed.data)
+    first = await soterds.start(data=fed.data)
     ports = free_ports(2)
     logs = [tmp_path / "bridge-9", tmp_path / "bridge-1"]
     with bridge(ports[0], first.endpoint, logs[0]), bridge(ports[1], first.endpoint, logs[1], services=1):
         await eventually(lambda: all(b"listening" in log.read_bytes() for log in logs), "the bridges listen")
-        fresh = await nodes.start(f"--connect=127.0.0.1:{ports[0]}")
-        refusing = await nodes.start(f"--connect=127.0.0.1:{ports[1]}")
+        fresh = await soterds.start(f"--connect=127.0.0.1:{ports[0]}")
+        refusing = await soterds.start(f"--connect=127.0.0.1:{ports[1]}")
         began = time.monotonic()
 
         async def has_all() -> bool:
@@ -109,9 +108,9 @@ async def test_bridge(nodes: Nodes, fed: Fed, tmp_path: Path) -> None:
 
 
 @live(60)
-async def test_fetch_dag(nodes: Nodes, fed: Fed, tmp_path: Path) -> None:
+async def test_fetch_dag(soterds: SoterdFactory, fed: Fed, tmp_path: Path) -> None:
     """fetch_dag.py lists the whole DAG, and draws it."""
-    node = await nodes.start(data=fed.data)
+    node = await soterds.start(data=fed.data)
     command, environment = example("fetch_dag.py")
     command += [node.endpoint, "--network=simnet", "--dot", str(tmp_path / "dot")]
     run = await deferToThread(
@@ -130,9 +129,9 @@ async def test_fetch_dag(nodes: Nodes, fed: Fed, tmp_path: Path) -> None:
 
 
 @live(60)
-async def test_every_block(nodes: Nodes, fed: Fed) -> None:
+async def test_every_block(soterds: SoterdFactory, fed: Fed) -> None:
     """Each block has the hash it was announced by, its merkle root, and a header that commits to its parents."""
-    node = await nodes.start(data=fed.data)
+    node = await soterds.start(data=fed.data)
     peer = await dial(node, simnet())
     inv = await peer.request(GetBlocks(height=-1), Inv)
     assert len(inv.vectors) == fed.block_count
@@ -152,9 +151,9 @@ async def test_every_block(nodes: Nodes, fed: Fed) -> None:
 
 
 @live(60)
-async def test_committed_filters(nodes: Nodes, fed: Fed) -> None:
+async def test_committed_filters(soterds: SoterdFactory, fed: Fed) -> None:
     """Filters, the hashes of them, and their checkpoints agree with each other."""
-    node = await nodes.start(data=fed.data)
+    node = await soterds.start(data=fed.data)
     filters: list[CFilter] = []
     all_came: Deferred[None] = Deferred()
 
@@ -177,9 +176,9 @@ async def test_committed_filters(nodes: Nodes, fed: Fed) -> None:
 
 
 @live(60)
-async def test_largest_inv(nodes: Nodes, fed: Fed) -> None:
+async def test_largest_inv(soterds: SoterdFactory, fed: Fed) -> None:
     """It accepts an inv of 45,000; one of 45,001 fails here, and is not sent."""
-    node = await nodes.start(data=fed.data)
+    node = await soterds.start(data=fed.data)
     peer = await dial(node, simnet())
     vectors = list(islice(cycle(Dag().vectors), 45_001))
     with pytest.raises(LocalError, match="45000"):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from txsoter.errors import UnsupportedMessage
+from txsoter.test.live.fed import Fed
 from txsoter.test.live.peers import FULL, Harbour, Tape, answer_nothing_new, dial, live, simnet, within
-from txsoter.test.live.soterd import Fed, Nodes
+from txsoter.testing.soterd import SoterdFactory
 from txsoter.wire import (
     AddrCache,
     GetAddrCache,
@@ -18,8 +19,6 @@ from txsoter.wire import (
     messages,
     write_message,
 )
-
-pytestmark = pytest.mark.live
 
 VERSIONS = [209, 60000, 60001, 70001, 70002, 70012]
 
@@ -52,9 +51,9 @@ def _version(tape: Tape, what: str) -> tuple[Version, int]:
 
 @pytest.mark.parametrize("pver", VERSIONS)
 @live(60)
-async def test_dialling(nodes: Nodes, fed: Fed, pver: int) -> None:
+async def test_dialling(soterds: SoterdFactory, fed: Fed, pver: int) -> None:
     """We dial it: its pongs, the relay byte, timestamps, and what does not exist fails here, at once."""
-    node, tape = await nodes.start(data=fed.data), Tape()
+    node, tape = await soterds.start(data=fed.data), Tape()
     peer = await dial(node, simnet(protocol_version=pver, disable_relay_tx=True, listeners=tape.listeners()))
     assert (peer.stats().negotiated_version, peer.stats().advertised_version) == (pver, 70013)
 
@@ -101,13 +100,13 @@ async def test_dialling(nodes: Nodes, fed: Fed, pver: int) -> None:
 
 @pytest.mark.parametrize("pver", VERSIONS)
 @live(60)
-async def test_dialled(nodes: Nodes, pver: int) -> None:
+async def test_dialled(soterds: SoterdFactory, pver: int) -> None:
     """It dials us: its version has the relay byte whatever ours, and ours has it from 70001."""
     tape = Tape()
     config = simnet(protocol_version=pver, services=FULL, listeners=tape.listeners(on_getblocks=answer_nothing_new))
     harbour = await Harbour(config).open()
     arrival = harbour.next_peer()
-    nodes.launch(f"--connect={harbour.address}")
+    soterds.launch(f"--connect={harbour.address}")
     try:
         peer = await within(30, (await arrival).when_ready())
         if pver > 60000:

@@ -157,9 +157,9 @@ AFTER_HANDSHAKE: tuple[Message, ...] = (
     GetCFilters(start_height=20, stop=hash_of(21)),
     GetCFHeaders(start_height=22, stop=hash_of(23)),
     GetCFCheckpt(stop=hash_of(24)),
-    CFilter(0, hash_of(25), b"filter"),
-    CFHeaders(0, hash_of(26), hash_of(27), [hash_of(28)]),
-    CFCheckpt(0, hash_of(29), [hash_of(30)]),
+    CFilter(hash_of(25), b"filter"),
+    CFHeaders(hash_of(26), hash_of(27), [hash_of(28)]),
+    CFCheckpt(hash_of(29), [hash_of(30)]),
 )
 """A message of each command but ``version`` and ``verack``."""
 

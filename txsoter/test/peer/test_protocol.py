@@ -260,8 +260,8 @@ class PushTests(WholePeerTestCase):
         without_height = [pair.peer.push_get_blocks(stop=hash_of(9)) for _ in range(2)]
         for each in (*sent, *without_height):
             self.successResultOf(each)
-        expected = [GetBlocks(70013, height, stop) for height, stop in (*calls[:1], *calls[2:])]
-        self.assertEqual(pair.hear(), [*expected, *[GetBlocks(70013, None, hash_of(9))] * 2])
+        expected = [GetBlocks(height, stop) for height, stop in (*calls[:1], *calls[2:])]
+        self.assertEqual(pair.hear(), [*expected, *[GetBlocks(None, hash_of(9))] * 2])
 
     def test_a_repeated_getheaders_is_dropped(self) -> None:
         pair = self.scripted(config(protocol_version=70012))
@@ -270,8 +270,8 @@ class PushTests(WholePeerTestCase):
             self.successResultOf(pair.peer.push_get_headers(*call))
         for _ in range(2):
             self.successResultOf(pair.peer.push_get_headers())
-        expected = [GetHeaders(70012, 3, ZERO_HASH), GetHeaders(70012, 3, hash_of(2)), GetHeaders(70012, 3, ZERO_HASH)]
-        self.assertEqual(pair.hear(), [*expected, *[GetHeaders(70012)] * 2])
+        expected = [GetHeaders(3, stop, protocol_version=70012) for stop in (ZERO_HASH, hash_of(2), ZERO_HASH)]
+        self.assertEqual(pair.hear(), [*expected, *[GetHeaders(protocol_version=70012)] * 2])
 
     def test_a_call_that_could_not_be_sent_does_not_make_the_next_a_repeat(self) -> None:
         pair = self.scripted()

@@ -118,8 +118,8 @@ class CrossingTests(WholePeerTestCase):
         said: list[Message] = [
             Addr([place]),
             cache,
-            GetBlocks(70013, 1, hash_of(1)),
-            GetHeaders(70013, 2),
+            GetBlocks(1, hash_of(1)),
+            GetHeaders(2),
             Reject(b"inv", 0x10, b"no"),
             GetBlocks(height=3),
             Inv([as_block(1)]),

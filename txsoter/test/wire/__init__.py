@@ -1,6 +1,6 @@
 """Tests of ``txsoter.wire``, and what they share.
 
-The builders know the format from WIRE.md alone: nothing of the codec under test is in them.
+The builders know the format by themselves: nothing of the codec under test is in them.
 """
 
 from __future__ import annotations

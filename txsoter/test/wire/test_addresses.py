@@ -32,10 +32,14 @@ class NetAddressTests(TestCase):
         self.assertEqual(NetAddress(ip=bytes(4)).host, "invalid address of 4 bytes")
 
     def test_no_address(self) -> None:
-        for ip in ("localhost", "1.2.3", None):
+        for ip in ("localhost", "1.2.3", None, 2130706433, True):
             with self.assertRaises(FieldError) as caught:
                 NetAddress(ip=wrong(ip))
             self.assertEqual((caught.exception.field, caught.exception.value), ("NetAddress.ip", ip))
+
+    def test_host_and_port_where_services_and_host_belong(self) -> None:
+        with self.assertRaises(FieldError):
+            NetAddress(wrong("127.0.0.1"), wrong(18555))
 
     def test_fields(self) -> None:
         self.assertEqual((LOCAL.services, LOCAL.port, LOCAL.timestamp), (5, 0x1234, 0x01020304))
@@ -47,7 +51,7 @@ class NetAddressTests(TestCase):
         self.assertEqual(eval(repr(LOCAL)), LOCAL)
 
     def test_services(self) -> None:
-        """The bits of WIRE.md, "Networks"; unknown ones can be held too."""
+        """Eight bits have names; unknown ones can be held too."""
         self.assertEqual(
             {each.name: each.value for each in Services},
             {"NETWORK": 1, "GETUTXO": 2, "BLOOM": 4, "WITNESS": 8, "XTHIN": 16, "BIT5": 32, "CF": 64, "TWO_X": 128},

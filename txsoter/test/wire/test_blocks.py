@@ -114,6 +114,14 @@ class BlockTests(WireTestCase):
         self.assertEqual((len(message.transactions), used), (400_001, len(payload)))
         self.assert_too_large(message, len(payload), 4_000_000)
 
+    def test_a_transaction_without_inputs_has_no_witness_encoding(self) -> None:
+        """Its count would be read as the marker; whether the block was made, or decoded and not touched."""
+        made = Block(HEADER, transactions=(TX, Tx(2, (), (TxOut(459008, b"\0\0"),))))
+        for message in (made, self.decode(Block, self.encode(made))):
+            error = self.assert_refused(message, "Block.transactions[1].inputs", "at least one", encoding=WITNESS)
+            self.assertEqual(error.value, ())
+            self.assertEqual(self.encode(message), self.encode(made))
+
     def test_400_002_transactions(self) -> None:
         start = HEADER_BYTES + NO_SUBHEADERS
         reason = "too many transactions: 400002, at most 400001"
@@ -134,7 +142,7 @@ class BlockTests(WireTestCase):
         self.assert_too_large(larger, 4_000_001, 4_000_000)
 
     def test_errors_name_the_field(self) -> None:
-        bad_tx = Tx(outputs=(TxOut(1 << 63),))
+        bad_tx = Tx(inputs=TX.inputs, outputs=(TxOut(1 << 63),))
         for message, field, limit in (
             (Block(header=BlockHeader(time=-1)), "Block.header.time", "u32"),
             (Block(header=wrong(None)), "Block.header", "a row of version, prev"),
@@ -144,7 +152,7 @@ class BlockTests(WireTestCase):
             (Block(verification_version=1 << 31), "Block.verification_version", "i32"),
             (Block(nonces=(0, 1, -1)), "Block.nonces[2]", "u32"),
             (Block(nonces=wrong(None)), "Block.nonces", "of the field's type"),
-            (Block(transactions=(Tx(), bad_tx)), "Block.transactions[1].outputs[0].value", "i64"),
+            (Block(transactions=(TX, bad_tx)), "Block.transactions[1].outputs[0].value", "i64"),
             (Block(transactions=wrong([b"raw"])), "Block.transactions[0]", "a Tx"),
         ):
             for encoding in (BASE, WITNESS):

@@ -6,7 +6,7 @@ import struct
 
 from txsoter.errors import MalformedMessage
 from txsoter.test.wire import HUGE, WireTestCase, digest, varbytes, varint, wrong
-from txsoter.wire import BlockHeader, BloomUpdate, FilterAdd, FilterClear, FilterLoad, Hash, MerkleBlock
+from txsoter.wire import ZERO_HASH, BlockHeader, BloomUpdate, FilterAdd, FilterClear, FilterLoad, Hash, MerkleBlock
 
 H = bytes(range(32))
 HEADER = BlockHeader(-1, H, H, 1, 2, 3)
@@ -90,7 +90,7 @@ class MerkleBlockTests(WireTestCase):
 
     def test_layout(self) -> None:
         payload = HEADER_BYTES + struct.pack("<I", 0xFFFFFFFF) + b"\2" + H + bytes(32) + b"\1\x1d"
-        message = MerkleBlock(HEADER, 0xFFFFFFFF, (Hash(H), Hash(32)), b"\x1d")
+        message = MerkleBlock(HEADER, 0xFFFFFFFF, (Hash(H), ZERO_HASH), b"\x1d")
         self.assert_wire(message, payload, 70001)
         self.assertEqual(message.hash, digest(HEADER_BYTES))
         self.assertIs(type(self.decode(MerkleBlock, payload).hashes[0]), Hash)
@@ -106,7 +106,7 @@ class MerkleBlockTests(WireTestCase):
         with self.assertRaisesRegex(MalformedMessage, reason):
             MerkleBlock.from_payload(start + varint(400_002) + bytes(32) * 400_002 + b"\0")
         self.assert_malformed(MerkleBlock, start + varint(400_002), reason)
-        refused = MerkleBlock(hashes=(Hash(32),) * 400_002)
+        refused = MerkleBlock(hashes=(ZERO_HASH,) * 400_002)
         self.assert_refused(refused, "MerkleBlock.hashes", "at most 400001 hashes")
 
     def test_flags(self) -> None:
@@ -128,5 +128,5 @@ class MerkleBlockTests(WireTestCase):
     def test_errors_name_the_field(self) -> None:
         self.assert_refused(MerkleBlock(header=BlockHeader(bits=-1)), "MerkleBlock.header.bits", "u32")
         self.assert_refused(MerkleBlock(total=-1), "MerkleBlock.total", "u32")
-        self.assert_refused(MerkleBlock(hashes=(Hash(32), wrong("x"))), "MerkleBlock.hashes[1]", "32 bytes")
+        self.assert_refused(MerkleBlock(hashes=(ZERO_HASH, wrong("x"))), "MerkleBlock.hashes[1]", "32 bytes")
         self.assert_refused(MerkleBlock(flags=wrong(None)), "MerkleBlock.flags", "bytes")

@@ -29,12 +29,19 @@ class QuestionTests(WireTestCase):
         for cls in RANGES:
             for filter_type, height in ((REGULAR_FILTER, 0), (1, 7), (0xFF, 0xFFFFFFFF)):
                 payload = struct.pack("<BI", filter_type, height) + H
-                self.assert_wire(cls(filter_type, height, Hash(H)), payload)
+                self.assert_wire(cls(height, Hash(H), filter_type=filter_type), payload)
             self.assert_malformed(cls, payload + b"\0", "announces 38 bytes, at most 37")
+
+    def test_the_filter_type_is_given_by_its_name_alone(self) -> None:
+        """A lone number is a height."""
+        for cls in RANGES:
+            self.assertEqual((cls(5).start_height, cls(5).filter_type), (5, REGULAR_FILTER))
+            with self.assertRaises(TypeError):
+                wrong(cls)(REGULAR_FILTER, 5, Hash(H))
 
     def test_checkpoint(self) -> None:
         for filter_type in (REGULAR_FILTER, 0xFF):
-            self.assert_wire(GetCFCheckpt(filter_type, Hash(H)), bytes((filter_type,)) + H)
+            self.assert_wire(GetCFCheckpt(Hash(H), filter_type=filter_type), bytes((filter_type,)) + H)
         self.assert_malformed(GetCFCheckpt, bytes(34), "announces 34 bytes, at most 33")
 
     def test_regular_filter_is_0(self) -> None:
@@ -57,7 +64,7 @@ class CFilterTests(WireTestCase):
     """u8 filter type, hash block, varbytes (<= 262,144)."""
 
     def test_layout(self) -> None:
-        self.assert_wire(CFilter(9, Hash(H), b"data"), b"\x09" + H + b"\4data")
+        self.assert_wire(CFilter(Hash(H), b"data", filter_type=9), b"\x09" + H + b"\4data")
         self.assert_wire(CFilter(), bytes(34))
 
     def test_262_144_bytes(self) -> None:
@@ -84,7 +91,7 @@ class CFHeadersTests(WireTestCase):
     """u8 filter type, hash stop, hash previous header, count <= 2000 of hash."""
 
     def test_layout(self) -> None:
-        message = CFHeaders(9, Hash(H), Hash(G), (Hash(G), Hash(H)))
+        message = CFHeaders(Hash(H), Hash(G), (Hash(G), Hash(H)), filter_type=9)
         self.assert_wire(message, b"\x09" + H + G + b"\2" + G + H)
         self.assertIs(type(self.decode(CFHeaders, bytes(65) + b"\1" + H).filter_hashes[0]), Hash)
 
@@ -117,7 +124,7 @@ class CFCheckptTests(WireTestCase):
     """u8 filter type, hash stop, count <= 100,000 of hash."""
 
     def test_layout(self) -> None:
-        self.assert_wire(CFCheckpt(9, Hash(H), (Hash(G), Hash(H))), b"\x09" + H + b"\2" + G + H)
+        self.assert_wire(CFCheckpt(Hash(H), (Hash(G), Hash(H)), filter_type=9), b"\x09" + H + b"\2" + G + H)
 
     def test_100_000(self) -> None:
         payload = bytes(33) + varint(100_000) + H * 100_000

@@ -1,4 +1,4 @@
-"""Tests of :mod:`txsoter.wire.codec` (WIRE.md, "Primitives")."""
+"""Tests of :mod:`txsoter.wire.codec`."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ class BytesTests(TestCase):
 
     def test_hash_of_another_length(self) -> None:
         self.assert_refused(HASH, bytes(31), "32 bytes, not 31")
-        self.assert_refused(HASH, "00" * 32, "32 bytes")
+        self.assert_refused(HASH, "00" * 32, "32 bytes in wire order; for hexadecimal digits there is Hash.from_hex()")
         with self.assertRaises(MalformedMessage):
             HASH.read(bytes(31), 0, 0)
 

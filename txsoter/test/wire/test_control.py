@@ -340,7 +340,7 @@ class RejectTests(WireTestCase):
             self.assertEqual(self.decode(Reject, payload + GENESIS).hash, ZERO_HASH)
 
     def test_codes(self) -> None:
-        """The eight of WIRE.md."""
+        """All eight."""
         self.assertEqual(
             {each.name: int(each) for each in RejectCode},
             {

@@ -1,4 +1,4 @@
-"""Tests of :mod:`txsoter.wire.framing` (WIRE.md, "Frame")."""
+"""Tests of :mod:`txsoter.wire.framing`."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from txsoter.test.wire import HUGE, MAGIC, WireTestCase, header, varint, wrong
 from txsoter.wire import (
     MAX_INVENTORY,
     MAX_INVENTORY_SENT,
+    ZERO_HASH,
     GetBlocks,
     GetData,
     GetHeaders,
@@ -37,7 +38,7 @@ class InventoryVectorTests(WireTestCase):
         self.assertEqual(row(1, H, -1).hex(), "01000000" + H.hex() + "ffffffff")
         for cls in LISTS:
             self.assert_wire(cls((InventoryVector(1, H),)), b"\1" + row(1, H, -1))
-            two = (InventoryVector(InventoryType.BLOCK, H, 77), InventoryVector(1, Hash(32), -1))
+            two = (InventoryVector(InventoryType.BLOCK, H, 77), InventoryVector(1, ZERO_HASH, -1))
             self.assert_wire(cls(two), b"\2" + row(2, H, 77) + row(1, bytes(32), -1))
 
     def test_types(self) -> None:
@@ -69,7 +70,7 @@ class InventoryVectorTests(WireTestCase):
 
     def test_repr(self) -> None:
         self.assertEqual(
-            repr(InventoryVector(2, Hash(32), 5)), f"InventoryVector(type=2, hash='{'00' * 32}', height=5)"
+            repr(InventoryVector(2, ZERO_HASH, 5)), f"InventoryVector(type=2, hash='{'00' * 32}', height=5)"
         )
 
 
@@ -141,6 +142,14 @@ class LocatorTests(WireTestCase):
             for height in (0, 1, -1, (1 << 31) - 1, -(1 << 31)):
                 payload = struct.pack("<IBi", 70013, 1, height) + H
                 self.assert_wire(cls(height=height, stop=Hash(H)), payload)
+
+    def test_the_height_comes_first(self) -> None:
+        """A lone number is a height, not a protocol version, which only its name can set."""
+        for cls in LOCATORS:
+            question = cls(0, Hash(H))
+            self.assertEqual((question.height, question.stop, question.protocol_version), (0, H, 70013))
+            with self.assertRaises(TypeError):
+                wrong(cls)(70013, 0, Hash(H))
 
     def test_without_a_height(self) -> None:
         for cls in LOCATORS:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import struct
 import tracemalloc
+from collections.abc import Callable
 from unittest import TestCase
 
 from txsoter.errors import FieldError, MalformedMessage, NeedMoreData, PayloadTooLarge, UnsupportedMessage
+from txsoter.networks import SIMNET
 from txsoter.test.wire import BASE, HUGE, MAGIC, NEWEST, WITNESS, WireTestCase, digest, frame, header, varint, wrong
 from txsoter.wire import (
     MAX_PAYLOAD,
@@ -16,7 +19,9 @@ from txsoter.wire import (
     AddrCache,
     Alert,
     Block,
+    BlockHeader,
     Encoding,
+    FrameDecoder,
     Headers,
     Inv,
     InventoryVector,
@@ -24,6 +29,7 @@ from txsoter.wire import (
     Ping,
     Pong,
     Reject,
+    Tx,
     Unknown,
     messages,
     read_message,
@@ -103,6 +109,37 @@ class RegistryTests(TestCase):
         for command, cls in messages().items():
             self.assertEqual((cls.command, sample(cls).command), (command, command))
 
+    def test_what_comes_first_is_what_a_lone_argument_is_meant_for(self) -> None:
+        """Numbers that come before it on the wire (a protocol version, a type of filter) have to be named."""
+        first = {}
+        for command, cls in messages().items():
+            given = [
+                each.name
+                for each in inspect.signature(cls).parameters.values()
+                if each.kind is each.POSITIONAL_OR_KEYWORD
+            ]
+            if given:
+                first[command] = given[0]
+        heights = {
+            "getblocks": "height",
+            "getheaders": "height",
+            "getcfilters": "start_height",
+            "getcfheaders": "start_height",
+        }
+        hashes = {"getcfcheckpt": "stop", "cfcheckpt": "stop", "cfheaders": "stop", "cfilter": "block_hash"}
+        lists = {
+            "inv": "vectors",
+            "getdata": "vectors",
+            "notfound": "vectors",
+            "addr": "addresses",
+            "headers": "headers",
+        }
+        lists["addrcache"] = "inbound"
+        numbers = {"ping": "nonce", "pong": "nonce", "feefilter": "fee", "version": "protocol_version", "tx": "version"}
+        others = {"block": "header", "merkleblock": "header", "alert": "serialized", "reject": "rejected"}
+        filters = {"filterload": "filter", "filteradd": "data"}
+        self.assertEqual(first, {**heights, **hashes, **lists, **numbers, **others, **filters})
+
     def test_registry_is_a_copy(self) -> None:
         messages().clear()
         self.assertEqual(len(messages()), 31)
@@ -122,7 +159,7 @@ class RegistryTests(TestCase):
 
 
 class LimitTests(TestCase):
-    """Column "limits" of WIRE.md, "The 31 messages"."""
+    """The largest payload and the largest counts of each of the 31 messages."""
 
     def test_sizes(self) -> None:
         for command, _, _, received, sent in TABLE:
@@ -260,10 +297,66 @@ class WrongTypeTests(WireTestCase):
             with self.assertRaisesRegex(FieldError, f"^{type(message).__name__} = "):
                 write_message(message, MAGIC)
 
+    def assert_argument(self, argument: str, words: str, call: Callable[..., object], *arguments: object) -> None:
+        with self.assertRaises(FieldError) as caught:
+            call(*arguments)
+        self.assertEqual(caught.exception.field, argument)
+        self.assertIn(words, caught.exception.limit)
+
     def test_magic_that_is_no_u32(self) -> None:
-        for magic in (-1, 1 << 32, wrong("text")):
-            with self.assertRaisesRegex(FieldError, "^magic = "):
-                write_message(Unknown("x"), magic)
+        """Whoever passes the network, or its bytes, is told what to pass."""
+        raw, u32 = frame("ping", bytes(8)), "a whole number from 0 to 4294967295 (u32)"
+        for magic, words in (
+            (-1, u32),
+            (1 << 32, u32),
+            ("simnet", u32),
+            (None, u32),
+            (SIMNET, "a Network has it as its attribute magic"),
+            (raw[:4], "int.from_bytes(magic, 'little')"),
+        ):
+            self.assert_argument("magic", words, write_message, Ping(), magic)
+            self.assert_argument("magic", words, read_message, raw, magic)
+            self.assert_argument("magic", words, read_message, raw[:7], magic)
+            self.assert_argument("magic", words, read_message, header("ping", 1 << 31), magic)
+            self.assert_argument("magic", words, FrameDecoder, magic, message_class)
+
+    def test_protocol_version_and_encoding(self) -> None:
+        raw = frame("ping", bytes(8))
+        for pver in (None, "70013", SIMNET, [70013]):
+            words = "a protocol version, which is a whole number"
+            self.assert_argument("pver", words, read_message, raw, MAGIC, pver)
+            self.assert_argument("pver", words, write_message, Ping(), MAGIC, pver)
+            self.assert_argument("pver", words, Ping.from_payload, bytes(8), pver)
+            self.assert_argument("pver", words, Ping().to_payload, pver)
+        for encoding in (None, True, "witness", 2):
+            words = "Encoding.BASE or Encoding.WITNESS"
+            self.assert_argument("encoding", words, read_message, raw, MAGIC, NEWEST, encoding)
+            self.assert_argument("encoding", words, write_message, Ping(), MAGIC, NEWEST, encoding)
+            self.assert_argument("encoding", words, Ping.from_payload, bytes(8), NEWEST, encoding)
+            self.assert_argument("encoding", words, Ping().to_payload, NEWEST, encoding)
+
+    def test_data_that_is_no_bytes(self) -> None:
+        decoder = FrameDecoder(MAGIC, lambda command: wrong(None))
+        for data in ("text", None, 24, [1, 2]):
+            self.assert_argument("data", "bytes", read_message, data, MAGIC)
+            self.assert_argument("data", "bytes", decoder.feed, data)
+            self.assert_argument("payload", "bytes", Tx.from_payload, data)
+
+    def test_data_of_other_kinds_of_bytes(self) -> None:
+        """They are copied: what was decoded does not change with a buffer."""
+        payload = Tx(lock_time=7).to_payload()
+        for kind in (bytearray, memoryview):
+            data = kind(bytearray(frame("tx", payload)))
+            message, consumed = read_message(wrong(data), MAGIC)
+            self.assertEqual((message, consumed), (Tx(lock_time=7), len(data)))
+            self.assertEqual(Tx.from_payload(wrong(data[24:]))[0], message)
+            data[24] ^= 1
+            self.assertEqual(message, Tx(lock_time=7))
+
+    def test_what_is_no_message(self) -> None:
+        words = "a message, such as Ping(1)"
+        for value in (None, "ping", Ping, b"ping", BlockHeader()):
+            self.assert_argument("message", words, write_message, value, MAGIC)
 
 
 class CommandTests(TestCase):

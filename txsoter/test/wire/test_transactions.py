@@ -1,4 +1,4 @@
-"""Tests of :mod:`txsoter.wire.transactions` (WIRE.md, "tx")."""
+"""Tests of :mod:`txsoter.wire.transactions`."""
 
 from __future__ import annotations
 
@@ -145,9 +145,26 @@ class WitnessTests(WireTestCase):
         for encoding in (BASE, WITNESS):
             self.assertEqual(self.encode(message, encoding=encoding), PLAIN)
 
-    def test_marked_without_inputs(self) -> None:
-        message = self.decode(Tx, tx_bytes([], [output_bytes()], []), encoding=WITNESS)
-        self.assertEqual(self.encode(message, encoding=WITNESS), tx_bytes([], [output_bytes()]))
+    def test_no_inputs_cannot_be_written(self) -> None:
+        """Without the marker, the count of 0 would be read as one: as other outputs, or no transaction at all."""
+        base = Tx(2, (), (OUT,), 99).to_payload()
+        decoded, marked = self.decode(Tx, base), self.decode(Tx, tx_bytes([], [output_bytes()], []), encoding=WITNESS)
+        parsed = self.decode(Tx, base)
+        self.assertEqual(parsed.inputs, ())
+        for message in (Tx(2, (), (OUT,), 99), decoded, parsed, marked):
+            words = "at least one in the witness encoding; Encoding.BASE can write none"
+            error = self.assert_refused(message, "Tx.inputs", words, encoding=WITNESS)
+            self.assertEqual(error.value, ())
+            self.assertEqual(self.encode(message), base)
+            # there are ids all the same: without a witness they are one
+            self.assertEqual((message.txid, message.wtxid), (digest(base), digest(base)))
+
+    def test_what_no_inputs_would_be_read_as(self) -> None:
+        """Another transaction, if it happens to be one: of 459008 nanoSoter become 562949953421319."""
+        bare = Tx(1, (), (TxOut(459008, b"\0\0"),))
+        misread = self.decode(Tx, bare.to_payload(), encoding=WITNESS)
+        self.assertEqual([each.value for each in misread.outputs], [562949953421319])
+        self.assert_refused(bare, "Tx.inputs", encoding=WITNESS)
 
     def test_flag_must_be_1(self) -> None:
         for flag in (0, 2, 0xFF):
@@ -288,8 +305,10 @@ class ErrorTests(WireTestCase):
         """A tuple that is too short must not become a transaction that is."""
         for encoding in (BASE, WITNESS):
             self.assert_refused(Tx(inputs=wrong([(H, 7)])), "Tx.inputs[0]", "a TxIn", encoding=encoding)
-            self.assert_refused(Tx(outputs=wrong([OUT, (5,)])), "Tx.outputs[1]", "a TxOut", encoding=encoding)
-            self.assert_refused(Tx(outputs=wrong([5])), "Tx.outputs[0]", "a TxOut", encoding=encoding)
+            self.assert_refused(
+                Tx(inputs=(IN,), outputs=wrong([OUT, (5,)])), "Tx.outputs[1]", "a TxOut", encoding=encoding
+            )
+            self.assert_refused(Tx(inputs=(IN,), outputs=wrong([5])), "Tx.outputs[0]", "a TxOut", encoding=encoding)
 
 
 class ScanTests(TestCase):
@@ -301,6 +320,9 @@ class ScanTests(TestCase):
         self.assertEqual(scan_transactions(b"--" + PLAIN + SIGNED, 2, 2, WITNESS), (ends, Marks.TRUE))
         self.assertEqual(scan_transactions(b"--" + PLAIN + SIGNED, 2, 1, WITNESS), (ends[:1], Marks.NONE))
         self.assertEqual(scan_transactions(b"--", 2, 0, WITNESS), ([], Marks.NONE))
+        bare = tx_bytes([], [output_bytes()])
+        self.assertEqual(scan_transactions(PLAIN + bare + PLAIN, 0, 3, BASE)[1], Marks.INPUTLESS)
+        self.assertEqual(scan_transactions(tx_bytes([], [], []), 0, 1, WITNESS)[1], Marks.HOLLOW)
 
     def test_cut_at_every_byte(self) -> None:
         """Malformed is found here, lazy or not."""
@@ -342,24 +364,38 @@ class TransactionViewTests(TestCase):
 
     def test_bytes(self) -> None:
         """As they came, but without the witnesses where the base encoding is asked for."""
-        self.assertEqual(self.view.behind(b"", WITNESS), self.raw)
-        self.assertEqual(self.view.behind(b"", BASE), SIGNED_BASE + self.raw[len(SIGNED) :])
+        self.assertEqual(write_transactions(self.view, 3, WITNESS), b"\3" + self.raw)
+        self.assertEqual(write_transactions(self.view, 3, BASE), b"\3" + SIGNED_BASE + self.raw[len(SIGNED) :])
         plain, _ = TransactionView.read(b"\1" + PLAIN, 0, 1, BASE)
-        self.assertEqual((plain.behind(b"", BASE), plain.behind(b"", WITNESS)), (PLAIN, PLAIN))
+        for encoding in (BASE, WITNESS):
+            self.assertEqual(write_transactions(plain, 1, encoding), b"\1" + PLAIN)
+
+    def test_one_without_inputs(self) -> None:
+        """Made, decoded or marked: in the base encoding alone, and the error says which of them it is."""
+        bare = tx_bytes([], [output_bytes()])
+        decoded, _ = TransactionView.read(b"\2" + PLAIN + bare, 0, 2, BASE)
+        marked, _ = TransactionView.read(b"\2" + PLAIN + tx_bytes([], [output_bytes()], []), 0, 2, WITNESS)
+        made = [Tx(2, (IN,), (OUT,), 99), Tx(2, (), (OUT,), 99)]
+        for transactions in (decoded, marked, made, list(decoded)):
+            self.assertEqual(list(transactions), made)
+            self.assertEqual(write_transactions(transactions, 2, BASE), b"\2" + PLAIN + bare)
+            with self.assertRaises(FieldError) as caught:
+                write_transactions(transactions, 2, WITNESS)
+            self.assertEqual(caught.exception.field, "transactions[1].inputs")
 
     def test_untouched_ones_are_not_copied(self) -> None:
         """What was decoded and is sent on as it came is the payload itself."""
         payload = b"\2" + PLAIN * 2
         view, _ = TransactionView.read(payload, 0, 2, BASE)
-        self.assertIs(view.behind(b"\2", WITNESS), payload)
-        self.assertEqual(view.behind(b"\3", WITNESS), b"\3" + PLAIN * 2)
+        self.assertIs(write_transactions(view, 2, WITNESS), payload)
+        self.assertEqual(view.behind(b"\3"), b"\3" + PLAIN * 2)
         payload = b"\2" + PLAIN + SIGNED
         view, _ = TransactionView.read(payload, 0, 2, WITNESS)
-        self.assertIs(view.behind(b"\2", WITNESS), payload)
+        self.assertIs(write_transactions(view, 2, WITNESS), payload)
 
     def test_empty(self) -> None:
         view, end = TransactionView.read(b"--\0", 2, 1, WITNESS)
-        self.assertEqual((len(view), end, list(view), view.behind(b"", BASE)), (0, 3, [], b""))
+        self.assertEqual((len(view), end, list(view), view.behind(b"")), (0, 3, [], b""))
 
     def test_too_many(self) -> None:
         with self.assertRaisesRegex(MalformedMessage, "too many transactions: 3, at most 2"):

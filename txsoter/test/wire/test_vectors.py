@@ -9,7 +9,7 @@ from unittest import TestCase
 
 import attrs
 
-from txsoter.errors import LocalError, MalformedMessage, NeedMoreData
+from txsoter.errors import FieldError, LocalError, MalformedMessage, NeedMoreData
 from txsoter.test import vectors
 from txsoter.test.vectors import SIMNET_MAGIC
 from txsoter.test.wire import wrong
@@ -19,18 +19,23 @@ UNKNOWN = "an unknown command comes out as Unknown, held to 1 MiB"
 LONG_VERSION = "a version of 357 to 360 bytes is taken: soterd forgot the genesis hash in its limit"
 NEGATIVE_COUNT = "a negative count in a sub-header is malformed: soterd reads it as 0"
 
+INPUTLESS = "a transaction without inputs has no witness encoding: the reference writes what reads as another, or none"
+
 LONG_VERSION_REFUSED = "a version of 360 bytes is refused by both: by soterd for its size, by us for what is in it"
 
 EXCEPTIONS = {
     37: LONG_VERSION,
     158: LONG_VERSION_REFUSED,
     590: LONG_VERSION,
+    1014: INPUTLESS,
+    1052: INPUTLESS,
     1271: NEGATIVE_COUNT,
+    1421: INPUTLESS,
     1810: LONG_VERSION,
     2207: LONG_VERSION,
     2616: NEGATIVE_COUNT,
 }
-"""The rows of ``corrupt`` on which txsoter and the reference codec differ, as WIRE.md calls for."""
+"""The rows of ``corrupt`` on which txsoter and the reference codec differ, and why."""
 
 UNKNOWN_ROWS = 117
 """And how many more do because their command is unknown: an error to the reference, not to txsoter."""
@@ -141,6 +146,8 @@ class Outcome:
             return LONG_VERSION_REFUSED
         if self.malformed("negative count") and verdict["ok"]:
             return NEGATIVE_COUNT
+        if isinstance(self.reencode_error, FieldError) and self.reencode_error.field.endswith(".inputs"):
+            return INPUTLESS
         return None
 
     def malformed(self, reason: str) -> bool:

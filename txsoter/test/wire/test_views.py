@@ -11,7 +11,7 @@ from unittest import TestCase
 
 from txsoter.errors import FieldError, MalformedMessage
 from txsoter.test.wire import varint, wrong
-from txsoter.wire import BlockHeader, Hash, InventoryVector, NetAddress, Parent
+from txsoter.wire import ZERO_HASH, BlockHeader, Hash, InventoryVector, NetAddress, Parent
 from txsoter.wire.codec import U8, U16, U32, FixedBytes
 from txsoter.wire.views import HASHES, RowLayout, Rows, RowView, read_rows, write_rows
 
@@ -144,7 +144,7 @@ class RowLayoutTests(TestCase):
         self.assert_refused(PAIRS, [(1, "ab")], "[0].name", "2 bytes")
 
     def test_bare_values_have_no_column_name(self) -> None:
-        self.assert_refused(HASHES, [Hash(32), bytes(31)], "[1]", "32 bytes, not 31")
+        self.assert_refused(HASHES, [ZERO_HASH, bytes(31)], "[1]", "32 bytes, not 31")
         self.assert_refused(NUMBERS, [1, -1], "[1]", "from 0 to 4294967295")
 
     def test_rows_of_another_width(self) -> None:
@@ -210,10 +210,10 @@ class RowTupleTests(TestCase):
     """Rows with names are tuples whose constructors take the columns one by one."""
 
     ROWS = (
-        InventoryVector(2, Hash(32), 5),
+        InventoryVector(2, ZERO_HASH, 5),
         NetAddress(1, "1.2.3.4", 2, 3),
-        BlockHeader(1, Hash(32), Hash(b"\1" * 32), 2, 3, 4),
-        Parent(Hash(32), b"\1" * 32),
+        BlockHeader(1, ZERO_HASH, Hash(b"\1" * 32), 2, 3, 4),
+        Parent(ZERO_HASH, b"\1" * 32),
     )
 
     def test_copies(self) -> None:
@@ -225,7 +225,7 @@ class RowTupleTests(TestCase):
     def test_immutable(self) -> None:
         for row in self.ROWS:
             with self.assertRaises(AttributeError):
-                wrong(row).hash = Hash(32)
+                wrong(row).hash = ZERO_HASH
             with self.assertRaises(TypeError):
                 wrong(row)[0] = 1
 
