@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from itertools import count
 from typing import Any, TypeVar
 
 from typing_extensions import Self
@@ -19,7 +18,7 @@ from txsoter.core.dispatch_table import DispatchTable, Handler
 from txsoter.core.listeners import table_of
 from txsoter.core.log_text import MessageLog
 from txsoter.core.state import State
-from txsoter.core.stats import PeerStats, snapshot
+from txsoter.core.stats import PEER_IDS, PeerStats, snapshot
 from txsoter.errors import CloseCause, CloseReason, FieldError
 from txsoter.peer.config import PeerConfig
 from txsoter.wire import (
@@ -33,6 +32,7 @@ from txsoter.wire import (
     InventoryVector,
     Message,
     NetAddress,
+    VerAck,
 )
 
 __all__ = ["Peer", "check_config"]
@@ -40,7 +40,6 @@ __all__ = ["Peer", "check_config"]
 A = TypeVar("A", bound=Message)
 
 _CONFIGURED: Any = object()
-_ids = count(1)
 
 
 def check_config(config: PeerConfig) -> None:
@@ -73,21 +72,28 @@ class Peer:
     def __init__(self, config: PeerConfig, inbound: bool, on_ended: Callable[[Peer], None] | None = None) -> None:
         self.config = config
         self.inbound = inbound
-        self.id = next(_ids)
-        table = config.shared(Peer, self._make_table)
+        self.id = next(PEER_IDS)
+        table = self._table(hands_over=False)
         self._session = Session(self, config, inbound, table, on_ended)
         self._connection = self._session.connection
         self._driver = self._session.driver
         self._last_announced_block: Hash | None = None
         self._asked: dict[type[Message], LastAsked] = {}
 
-    def _make_table(self) -> DispatchTable:
-        """Return the dispatch table of all peers of this config."""
+    def _table(self, hands_over: bool) -> DispatchTable:
+        """Return the dispatch table of all peers of this config.
+
+        :param hands_over: the table of those whose messages are iterated over.
+        """
+        return self.config.shared((Peer, hands_over), lambda: self._make_table(hands_over))
+
+    def _make_table(self, hands_over: bool) -> DispatchTable:
         before: tuple[Handler, ...] = ()
         if self.config.log_messages > MessageLog.OFF:
             before = (lambda peer, message, payload: peer._session.reporter.log_message(message, payload, sends=False),)
+        hand_over: Handler = lambda peer, message, payload: peer._session.hand_over(message)
         return table_of(
-            self.config.listeners, before, (lambda peer, message, payload: peer._session.hand_over(message),)
+            self.config.listeners, before, lambda kind: (hand_over,) if hands_over or kind is VerAck else ()
         )
 
     @property
@@ -160,6 +166,7 @@ class Peer:
         It misses nothing when it is called before anything is awaited behind ``connect()`` or :meth:`when_ready`, or
         at the beginning of an ``on_ready`` listener that is a coroutine function.
         """
+        self._connection.use_table(self._table(hands_over=True))
         return self._session.messages()
 
     # -- inventory -----------------------------------------------------------------------------

@@ -148,7 +148,6 @@ class Session(asyncio.Protocol):
 
     def _expired(self) -> None:
         self._timer = None
-        self.connection.channel.rearm = True
         self.driver.timeout()
 
     def wait_for(self, result: Any, done: Callable[[Any, BaseException | None], None]) -> bool:

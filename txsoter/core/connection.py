@@ -148,6 +148,7 @@ class Connection:
                     by, cause = ClosedBy.REMOTE, CloseCause.REJECTED
             channel.reason = close_reason(by, cause, detail, command, reject)
         channel.state = transition(channel.state, Trigger.LOST)
+        self._answer = None
         channel.finish()
 
     # -- reading -------------------------------------------------------------------------------
@@ -330,6 +331,11 @@ class Connection:
         if channel.config.close_on_handler_error:
             channel.close(CloseCause.HANDLER_FAILED, detail, command=sanitize(command, 12))
         return True
+
+    def use_table(self, table: DispatchTable) -> None:
+        """Find the handlers of the messages that are read from now on in ``table``."""
+        self.channel.table = table
+        self.channel.reader.use_table(table)
 
     @property
     def wants_data(self) -> bool:

@@ -13,6 +13,7 @@ from txsoter.core.connection import Connection
 from txsoter.core.dispatch_table import Handler
 from txsoter.core.events import ABORT, FLUSH, Event, Received
 from txsoter.core.memory_budget import GRAIN
+from txsoter.core.reader import MESSAGE_OVERHEAD
 from txsoter.core.requests import Request
 from txsoter.core.send_queue import Entry
 from txsoter.core.state import State
@@ -140,7 +141,8 @@ class Driver:
         self.run()
 
     def timeout(self) -> None:
-        """Do what is due."""
+        """Do what is due; the adapter sets its timers again then."""
+        self.connection.channel.rearm = True
         self.connection.handle_timeout(self._adapter.now())
         self.run()
 
@@ -271,7 +273,8 @@ class Driver:
             channel.rearm = False
             self._adapter.set_timers()
         early = channel.handshake.early
-        if self._accounted or self._received >= GRAIN or channel.queue.waiting >= GRAIN or (early and early.size):
+        waiting = channel.queue.waiting + MESSAGE_OVERHEAD * len(channel.queue.entries)
+        if self._accounted or self._received >= GRAIN or waiting >= GRAIN or early:
             self._account()
 
     def _settle_closing(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import count
 
 import attrs
 
@@ -10,7 +11,10 @@ from txsoter.core.connection import Connection
 from txsoter.core.traffic import Traffic
 from txsoter.wire import Hash, Services
 
-__all__ = ["PeerStats", "snapshot"]
+__all__ = ["PEER_IDS", "PeerStats", "snapshot"]
+
+PEER_IDS = count(1)
+"""Numbers of the peers of this process, of either adapter."""
 
 
 @attrs.frozen(kw_only=True)

@@ -70,7 +70,6 @@ class SoterServerFactory(SoterFactory):
     """Makes the peers that dial us, as many as the config lets in. Listen for them by ``on_ready`` and ``on_closed``.
 
     :param may_enter: says of an address why it may not come in, or None when it may.
-    :ivar refused: how many connections were refused, because there were enough or by ``may_enter``.
     """
 
     inbound = True
@@ -82,7 +81,6 @@ class SoterServerFactory(SoterFactory):
         may_enter: Callable[[IAddress | None], str | None] | None = None,
     ) -> None:
         super().__init__(config, protocol)
-        self.refused = 0
         self._may_enter = may_enter
         self._admission = Admission(config.max_connections, config.max_connections_per_address)
         # the groups of those who are inside, and those whose address is not known yet
@@ -122,10 +120,13 @@ class SoterServerFactory(SoterFactory):
             # a subclass may have a method of that name
             SoterPeerProtocol.refuse(peer, refusal)
 
+    @property
+    def refused(self) -> int:
+        """Connections that were refused, because there were enough or by ``may_enter``."""
+        return self._admission.refused
+
     def _refused(self, address: IAddress | None, refusal: str) -> None:
-        self.refused += 1
-        # a stranger who dials and dials must not fill the log
-        if self.refused & (self.refused - 1) == 0:
+        if self._admission.refuse():
             _log.warn(
                 "{address} refused: {refusal}; {refused} in all",
                 address=str(address),

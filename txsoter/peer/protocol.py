@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import count
 from threading import get_ident
 from typing import Any, TypeVar
 
@@ -20,7 +19,7 @@ from txsoter.core.dispatch_table import DispatchTable, Handler
 from txsoter.core.listeners import table_of
 from txsoter.core.log_text import MessageLog
 from txsoter.core.state import State
-from txsoter.core.stats import PeerStats, snapshot
+from txsoter.core.stats import PEER_IDS, PeerStats, snapshot
 from txsoter.errors import CloseCause, CloseReason, FieldError, LocalError, MalformedMessage
 from txsoter.peer.addressing import host_and_port
 from txsoter.peer.config import PeerConfig
@@ -48,7 +47,6 @@ A = TypeVar("A", bound=Message)
 T = TypeVar("T")
 
 _CONFIGURED: Any = object()
-_ids = count(1)
 
 
 class SoterPeerProtocol(Protocol):
@@ -72,7 +70,7 @@ class SoterPeerProtocol(Protocol):
     def __init__(self, config: PeerConfig, inbound: bool = False) -> None:
         self.config = config
         self.inbound = inbound
-        self.id = next(_ids)
+        self.id = next(PEER_IDS)
         table = config.shared(type(self), self.__make_table)
         # private to this class, so that a subclass may use any names
         self.__connection = Connection(config, inbound, table, config.random)
@@ -84,12 +82,12 @@ class SoterPeerProtocol(Protocol):
     def __make_table(self) -> DispatchTable:
         """Return the dispatch table of all peers of this class and config."""
         before: tuple[Handler, ...] = ()
-        after: tuple[Handler, ...] = ()
         if self.config.log_messages > MessageLog.OFF:
             before = (lambda peer, message, payload: peer.__session.log_message(message, payload, sends=False),)
+        after: tuple[Handler, ...] = ()
         if type(self).message_received is not SoterPeerProtocol.message_received:
             after = (lambda peer, message, payload: peer.message_received(message),)
-        return table_of(self.config.listeners, before, after)
+        return table_of(self.config.listeners, before, lambda kind: after)
 
     # -- for subclasses ------------------------------------------------------------------------
 

@@ -149,10 +149,9 @@ class Session:
     def refuse(self, why: str) -> None:
         """End a connection that may not stay; quietly, if it has not begun."""
         if self.driver.connection.state is State.CONNECTING:
+            # only those who wait for something of it are told of a connection that was not let in
             self.is_refused = True
-            # its events are not asked for: nobody is told of a connection that was not let in
-            self.driver.connection.connection_lost(ClosedBy.LOCAL, CloseCause.DISCONNECT, why, self.now())
-            self._peer.factory.forget(self._peer)
+            self.driver.connection_lost(ClosedBy.LOCAL, CloseCause.DISCONNECT, why)
             self.abort()
         else:
             self.driver.close(CloseCause.DISCONNECT, why)
@@ -317,15 +316,16 @@ class Session:
         if self._wakeup is not None:
             self._wakeup.stop()
         self.ready.fail(self.driver.connection.channel.closed_error())
-        if config.log_connections or reason.cause not in _ORDINARY:
+        if (config.log_connections and not self.is_refused) or reason.cause not in _ORDINARY:
             _log.info("{peer}: {reason}", peer=self.text(), reason=reason)
         factory, self._peer.factory = self._peer.factory, None
         # one of another kind keeps no account of its peers
         forget = getattr(factory, "forget", None)
         if forget is not None:
             forget(self._peer)
-        self.call_unwaited("close", self._peer.peer_closed, reason)
-        if config.listeners.on_closed is not None:
+        if not self.is_refused:
+            self.call_unwaited("close", self._peer.peer_closed, reason)
+        if config.listeners.on_closed is not None and not self.is_refused:
             self.call_unwaited("close", config.listeners.on_closed, self._peer, reason)
         self.has_ended = True
         self.closed.succeed(reason)

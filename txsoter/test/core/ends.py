@@ -169,9 +169,7 @@ class End:
 
     def feed(self, *data: Message | bytes) -> None:
         """Let messages come, or bytes as they are, in one read."""
-        raw = b"".join(
-            each if isinstance(each, bytes) else frame(each, self.channel.handshake.pver) for each in data
-        )
+        raw = b"".join(each if isinstance(each, bytes) else frame(each, self.channel.handshake.pver) for each in data)
         self.connection.receive_data(raw, self.now)
         self.run()
 

@@ -127,9 +127,7 @@ class FakeAdapter:
     def feed(self, *data: Message | bytes) -> None:
         """Let messages come, or bytes as they are, in one read."""
         pver = self.channel.handshake.pver
-        self.driver.data_received(
-            b"".join(each if isinstance(each, bytes) else frame(each, pver) for each in data)
-        )
+        self.driver.data_received(b"".join(each if isinstance(each, bytes) else frame(each, pver) for each in data))
 
     def send(self, message: Message, token: Any = None) -> None:
         """Send a message, as an application does from anywhere."""

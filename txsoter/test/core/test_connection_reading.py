@@ -339,8 +339,10 @@ class HandlerTests(ConnectionTestCase):
         end.advance(59.9)
         self.assertEqual(end.of(SlowHandler), [])
         end.advance(120.1)
-        self.assertEqual([(each.command, each.seconds) for each in end.of(SlowHandler)],
-                         [("feefilter", 60.0), ("feefilter", 120.0), ("feefilter", 180.0)])
+        self.assertEqual(
+            [(each.command, each.seconds) for each in end.of(SlowHandler)],
+            [("feefilter", 60.0), ("feefilter", 120.0), ("feefilter", 180.0)],
+        )
         end.finish()
         end.advance(200)
         self.assertEqual(len(end.of(SlowHandler)), 3)

@@ -86,7 +86,9 @@ class WritingTests(DriverTestCase):
         adapter = self.adapter(observes_writes=True)
         writes = len(adapter.writes)
         seen: list[tuple[int, int]] = []
-        adapter.on_written = lambda batch: seen.extend((len(frame), len(adapter.writes) - writes) for frame, _, _ in batch)
+        adapter.on_written = lambda batch: seen.extend(
+            (len(frame), len(adapter.writes) - writes) for frame, _, _ in batch
+        )
         adapter.send(filler(PIECE + 5))
         adapter.send(Ping(1))
         self.assertEqual(seen, [(PIECE + 5, 2), (32, 3)])
@@ -284,10 +286,8 @@ class ReentrancyTests(DriverTestCase):
         adapter = self.adapter()
         adapter.driver.pause_writing()
         adapter.send(Ping(0), 0)
-        adapter.on_event = (
-            lambda event: adapter.send(Ping(1), event.token + 1)
-            if isinstance(event, SendFailed) and event.token < 3
-            else None
+        adapter.on_event = lambda event: (
+            adapter.send(Ping(1), event.token + 1) if isinstance(event, SendFailed) and event.token < 3 else None
         )
         self.lose(adapter)
         self.assertEqual([each.token for each in adapter.of(SendFailed)], [0, 1, 2, 3])

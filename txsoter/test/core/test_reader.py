@@ -182,8 +182,10 @@ class MalformedTests(ReaderTestCase):
     def test_the_size_of_what_was_read(self) -> None:
         self.reader.feed(BAD_CHECKSUM + TOO_SHORT + malformed_header())
         errors = list(self.read_all())
-        self.assertEqual([(each.size, each.in_header, each.command) for each in errors if isinstance(each, MalformedMessage)],
-                         [(32, False, "ping"), (27, False, "ping"), (24, True, "ping")])
+        self.assertEqual(
+            [(each.size, each.in_header, each.command) for each in errors if isinstance(each, MalformedMessage)],
+            [(32, False, "ping"), (27, False, "ping"), (24, True, "ping")],
+        )
         self.assertEqual(len(errors), 3)
 
     def test_a_bad_header_at_once_without_its_payload(self) -> None:
