@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
 from twisted.logger import Logger
@@ -47,7 +47,7 @@ class NodeSettings:
     :ivar refusal: seconds for which who has misbehaved is refused.
     :ivar metrics: endpoint description of the metrics, on loopback unless it names an interface.
     :ivar status: the same of the status page.
-    :ivar status_hosts: names by which others may ask for the page, such as those of a proxy before it.
+    :ivar status_hosts: names by which page and metrics may be asked, such as those of a proxy before them.
     :ivar capture: folder in which all conversations are recorded.
     :ivar capture_total: bytes that they may take there.
     :ivar capture_connection: bytes of one connection.
@@ -124,7 +124,7 @@ class NodeService(MultiService):
         self._keeper = keeper
         if metrics is not None and settings.metrics is not None:
             # it asks at once
-            self.metrics = MetricsService(metrics, settings.metrics, reactor=reactor)
+            self.metrics = MetricsService(metrics, settings.metrics, reactor=reactor, hosts=settings.status_hosts)
 
     def _live(self) -> Iterable[SoterPeerProtocol]:
         return self.peers.peers
@@ -220,13 +220,19 @@ class NodeService(MultiService):
         return self.outbound
 
     def stopService(self) -> Deferred[None]:
-        """End everything, what others need last: the peers are told, then the book is written."""
-        MultiService.stopService(self)
-        return Deferred.fromCoroutine(self._stop())
+        """End everything, what others need last: the peers are told, then the book is written.
 
-    async def _stop(self) -> None:
-        while self._parts:
-            part = self._parts.pop()
+        Nothing waits for page and metrics, which end beside the rest: their clients are strangers.
+        """
+        MultiService.stopService(self)
+        parts, self._parts = self._parts, []
+        served = [each for each in parts if each is self.status or each is self.metrics]
+        others = [each for each in reversed(parts) if each not in served]
+        ended = [Deferred.fromCoroutine(self._stop(each)) for each in (others, *([part] for part in served))]
+        return gatherResults(ended).addCallback(lambda _: None)
+
+    async def _stop(self, parts: Iterable[Any]) -> None:
+        for part in parts:
             try:
                 await maybeDeferred(part.stopService)
             except Exception:

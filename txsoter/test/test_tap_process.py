@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import clientFromString
+from twisted.internet.endpoints import clientFromString, connectProtocol
 
 from txsoter import SIMNET, CloseCause, PeerConfig, SoterPeerProtocol, connect
 from txsoter.test.node import FakeNode, recorded
 from txsoter.test.peer.cases import over_sockets, real_reactor
 from txsoter.test.programs import TWIST, TWISTD, Program
-from txsoter.wire import GetBlocks, Inv
+from txsoter.test.service.web import Deaf
+from txsoter.wire import GetBlocks, Inv, Ping, Pong
 
 DAEMONS = {"twistd": (*TWISTD, "--nodaemon"), "twist": (*TWIST, "--log-format=text")}
 
@@ -130,3 +131,26 @@ async def test_daemon(tmp_path: Path) -> None:
             assert await program.ended() == 1
             assert f"Couldn't listen on 127.0.0.1:{port.number}: " in program.err
         assert [each.name for each in tmp_path.iterdir()] == ["soter.log"]
+
+
+@both
+@over_sockets(60)
+async def test_ends_in_time_whatever_http_clients_do(daemon: str, tmp_path: Path) -> None:
+    """Page and metrics are full of clients that pipeline requests and read nothing."""
+    pages = ("--status", "tcp:0", "--metrics", "tcp:0", "--state", "state", "--capture", "capture")
+    async with soter(daemon, tmp_path, *LISTEN, *pages) as program:
+        await program.says("to look at")
+        places = re.findall(r"(?:page|metrics) at http://127\.0\.0\.1:(\d+)(/\w*)", program.out)
+        assert len(places) == 2
+        clients = []
+        for port, path in places:
+            request = f"GET {path} HTTP/1.1\r\nHost:localhost\r\n\r\n".encode() * 780
+            for _ in range(16 if path == "/metrics" else 64):
+                endpoint = clientFromString(real_reactor(), f"tcp:127.0.0.1:{port}")
+                clients.append(await connectProtocol(endpoint, Deaf(request)))
+        peer = await dial(program)
+        await peer.request(Ping(7), Pong)
+        await end(program)
+        assert (await peer.when_closed()).cause is CloseCause.REMOTE_CLOSED
+        for client in clients:
+            await client.hear()
