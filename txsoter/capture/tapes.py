@@ -53,7 +53,18 @@ class Tape:
     :param peer: whose connection.
     """
 
-    __slots__ = ("_closed", "_dropped", "_folder", "_negotiated", "_network", "_peer", "_recorder", "_reel", "_said")
+    __slots__ = (
+        "_closed",
+        "_dropped",
+        "_folder",
+        "_gap",
+        "_negotiated",
+        "_network",
+        "_peer",
+        "_recorder",
+        "_reel",
+        "_said",
+    )
 
     def __init__(self, recorder: Recorder, peer: SoterPeerProtocol, address: str) -> None:
         network, now = peer.config.network, recorder.micros()
@@ -64,7 +75,7 @@ class Tape:
         self._folder = Folder(now, address, peer.inbound)
         self._reel = Reel(FrameSplitter([magic]), FrameSplitter([magic]), now)
         self._negotiated: Note = {}
-        self._dropped = 0
+        self._dropped = self._gap = 0
         self._said = False
         self._closed = False
 
@@ -87,10 +98,15 @@ class Tape:
             if frames:
                 size = frames_size(frames)
                 if self._recorder.has_room(size):
-                    self._reel.record(track, frames, size, self._recorder.micros())
+                    now = self._recorder.micros()
+                    if self._gap:
+                        self._reel.note(now, "gap", messages=self._gap)
+                        self._gap = 0
+                    self._reel.record(track, frames, size, now)
                     self._recorder.added(self, size)
                 else:
                     self._dropped += len(frames)
+                    self._gap += len(frames)
         except Exception:
             # whatever it is, it must not reach the peer
             self._recorder.failed(Failure())
@@ -120,11 +136,15 @@ class Tape:
         self._recorder.forget(self)
         self._peer = None
 
+    def drop(self) -> None:
+        """Forget what is not written."""
+        self._reel.take()
+
     def stop(self) -> None:
         """Record no more, and forget what is not written."""
         self._closed = True
         self._peer = None
-        self._reel.take()
+        self.drop()
 
     def piece(self) -> Piece:
         """What is to be written now."""

@@ -104,13 +104,6 @@ class NodeService(MultiService):
         self.status: StatusService | None = None
         self.capture: Capture | None = None
         self.outbound: OutboundService | None = None
-        metrics = None if settings.metrics is None else self._make_metrics(config)
-        if metrics is not None:
-            config = config.replace(listeners=metrics.timed(config.listeners))
-            observers.append(metrics)
-        if settings.status is not None:
-            self.status = self._make_status(config, settings.status)
-            observers.append(self.status.observer)
         protocol: MakesPeer = SoterPeerProtocol
         if settings.capture is not None:
             self.capture = Capture(
@@ -120,6 +113,13 @@ class NodeService(MultiService):
                 max_connection=settings.capture_connection,
             )
             protocol = self.capture
+        metrics = None if settings.metrics is None else self._make_metrics(config)
+        if metrics is not None:
+            config = config.replace(listeners=metrics.timed(config.listeners))
+            observers.append(metrics)
+        if settings.status is not None:
+            self.status = self._make_status(config, settings.status)
+            observers.append(self.status.observer)
         self.peers = PeerService(config, observers=observers, protocol=protocol, may_enter=self.scores.may_enter)
         self._keeper = keeper
         if metrics is not None and settings.metrics is not None:
@@ -138,6 +138,7 @@ class NodeService(MultiService):
             refused=lambda: self.peers.refused,
             banned=self.scores.refused,
             book=self.book.sizes,
+            capture=None if self.capture is None else self.capture.state,
             network=config.network.name,
         )
 
@@ -148,6 +149,7 @@ class NodeService(MultiService):
             bans=self._bans,
             listening=lambda: self.peers.listening,
             dialled=self._dialled,
+            capture=None if self.capture is None else self.capture.state,
         )
         return StatusService(
             endpoint, self._live, config, parts=parts, hosts=self.settings.status_hosts, clock=self._reactor

@@ -21,6 +21,7 @@ from twisted.internet.task import LoopingCall, react
 from twisted.internet.threads import deferToThread
 
 from txsoter import MAINNET, PeerConfig, SoterPeerProtocol
+from txsoter.capture import CaptureState
 from txsoter.service import PeerService, having_nothing
 from txsoter.service.status import Ban, Dialled, StatusParts, StatusService
 from txsoter.test.peer.cases import tx
@@ -88,6 +89,7 @@ class Scene:
             bans=lambda: [Ban("198.51.100.77", self.clock.seconds() + 1380, "malformed messages: score 112")],
             listening=lambda: ["192.0.2.5:8333"],
             dialled=self._dialled,
+            capture=lambda: CaptureState(None, 412_300_000, 20_480, 0, 0),
         )
         self.status = StatusService(
             serverFromString(reactor, f"tcp:{port}:interface=127.0.0.1"),

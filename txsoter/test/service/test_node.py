@@ -77,7 +77,9 @@ async def test_all_parts(tmp_path: Path) -> None:
     picture = service.status.snapshot()
     assert [row["agent_name"] for row in picture["peers"]] == ["dialler 0.1.0"]
     assert picture["listening"] == [f"127.0.0.1:{port_of(service)}"]
+    assert picture["capture"]["reason"] is None
     text = await deferToThread(_get, service.metrics.url)
+    assert "txsoter_capture_running 1.0" in text
     assert 'txsoter_messages_total{command="ping",direction="received"} 1.0' in text
     assert service.summary()[0].startswith("peers: 1 inbound ready")
     await service.stopService()
