@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, connectProtocol
+from twisted.internet.task import deferLater
 
 from txsoter import SIMNET, CloseCause, PeerConfig, SoterPeerProtocol, connect
 from txsoter.test.node import FakeNode, recorded
@@ -35,6 +37,15 @@ def dial(program: Program) -> Deferred[SoterPeerProtocol]:
     assert port is not None
     config = PeerConfig(network=SIMNET, user_agent_name="dialler")
     return connect(clientFromString(real_reactor(), f"tcp:127.0.0.1:{port[1]}"), config)
+
+
+async def until(done: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for something that another process does."""
+    for _ in range(int(seconds / 0.05)):
+        if done():
+            return
+        await deferLater(real_reactor(), 0.05)
+    raise AssertionError("it has not happened")
 
 
 async def end(program: Program) -> None:
@@ -154,3 +165,29 @@ async def test_ends_in_time_whatever_http_clients_do(daemon: str, tmp_path: Path
         assert (await peer.when_closed()).cause is CloseCause.REMOTE_CLOSED
         for client in clients:
             await client.hear()
+
+
+@over_sockets(60)
+async def test_sighup_reopens_the_log(tmp_path: Path) -> None:
+    """A log that was moved, as logrotate does it, is begun anew; the process goes on, and its end is in it."""
+    log, moved = tmp_path / "soter.log", tmp_path / "soter.log.old"
+    arguments = (*TWISTD, "--nodaemon", "--pidfile=", f"--logfile={log}", "soter", "--network", "simnet", *LISTEN)
+    async with Program(*arguments, folder=tmp_path) as program:
+        await until(lambda: log.exists() and "to look at" in log.read_text())
+        log.rename(moved)
+        program.signal(signal.SIGHUP)
+        await until(lambda: log.exists() and f"SIGHUP: the log was reopened: {log}" in log.read_text())
+        await end(program)
+        assert "Server Shut Down" in log.read_text()
+        assert "Server Shut Down" not in moved.read_text()
+
+
+@both
+@over_sockets(60)
+async def test_sighup_without_a_log_file(daemon: str, tmp_path: Path) -> None:
+    """It is no end."""
+    async with soter(daemon, tmp_path, *LISTEN) as program:
+        await program.says("to look at")
+        program.signal(signal.SIGHUP)
+        await program.says("SIGHUP: the log is in no file of this process's own")
+        await end(program)
