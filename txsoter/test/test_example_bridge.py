@@ -176,9 +176,13 @@ async def test_nobody_gets_it_banned(asked: list[Message]) -> None:
     started = real_reactor().seconds()
     node = FakeNode(recorded(), hooks={"on_mempool": note, "on_getdata": note}, services=Services(13))
     async with bridge(node) as between:
-        other, peer = await between.dial(), await between.dial()
+        other = await between.dial()
+        (to_other,) = node.peers
+        peer = await between.dial()
+        (to_peer,) = set(node.peers) - {to_other}
         for number in range(40):
             peer.send(asked[number % len(asked)])
+        await to_peer.when_closed()
         # a reset, where it had not read all of what was sent
         assert (await peer.when_closed()).cause in (CloseCause.REMOTE_CLOSED, CloseCause.CONNECTION_LOST)
         assert 0 < len(points) < 10
