@@ -275,12 +275,22 @@ def _least(connections: list[GuardedConnection]) -> GuardedConnection:
 
 def _bound_kernel_buffers(transport: Any) -> None:
     """Make the kernel hold little for the client, and give up on one that has vanished."""
-    handle = transport.getHandle() if hasattr(transport, "getHandle") else None
-    if isinstance(handle, socket.socket):
+    handle = _socket_of(transport)
+    if handle is not None:
         handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
         # Linux has it
         if handle.family in (socket.AF_INET, socket.AF_INET6) and hasattr(socket, "TCP_USER_TIMEOUT"):
             handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED_SECONDS * 1000)
+
+
+def _socket_of(transport: Any) -> socket.socket | None:
+    """Return the socket of a transport, or of the one below TLS; None for others."""
+    while transport is not None:
+        handle = transport.getHandle() if hasattr(transport, "getHandle") else None
+        if isinstance(handle, socket.socket):
+            return handle
+        transport = getattr(transport, "transport", None)
+    return None
 
 
 def _nothing() -> None:

@@ -9,7 +9,14 @@ from typing import Any
 import attrs
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IAddress,
+    IHandshakeListener,
+    IListeningPort,
+    IProtocolFactory,
+    ISSLTransport,
+    IStreamServerEndpoint,
+)
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
@@ -164,6 +171,7 @@ class Visitor:
         self.transport.take()
 
 
+@implementer(IHandshakeListener)
 class Deaf(Protocol):
     """A client on a socket that sends requests, and reads nothing."""
 
@@ -174,8 +182,13 @@ class Deaf(Protocol):
         self._ended: Deferred[None] = Deferred()
 
     def connectionMade(self) -> None:
-        self.transport.pauseProducing()
+        if not ISSLTransport.providedBy(self.transport):
+            self.transport.pauseProducing()
         self.transport.write(self._requests)
+
+    def handshakeCompleted(self) -> None:
+        # of TLS, before which it has to read
+        self.transport.pauseProducing()
 
     def hear(self) -> Deferred[None]:
         """Read; fires at the end of the connection."""
