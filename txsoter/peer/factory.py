@@ -93,7 +93,7 @@ class SoterServerFactory(SoterFactory):
         Its address is looked at when the connection is made: ``addr`` may be a proxy's of our own.
         """
         for unnamed in list(self._unnamed):
-            self.named(unnamed)
+            self.named(unnamed, None if unnamed.transport is None else remote_address(unnamed.transport))
         refusal = self._admission.refusal()
         if refusal:
             self._refused(addr, refusal)
@@ -105,9 +105,8 @@ class SoterServerFactory(SoterFactory):
         self._unnamed[peer] = None
         return peer
 
-    def named(self, peer: SoterPeerProtocol) -> None:
+    def named(self, peer: SoterPeerProtocol, address: IAddress | None) -> None:
         """Count a peer where it is from, or refuse it, once its address is known."""
-        address = remote_address(peer.transport) if peer.transport is not None else None
         if address is None or peer not in self._unnamed:
             return
         del self._unnamed[peer]

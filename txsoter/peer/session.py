@@ -138,7 +138,7 @@ class Session:
         # one of another kind lets everybody in
         named = getattr(self._peer.factory, "named", None)
         if named is not None and self.remote is not None:
-            named(self._peer)
+            named(self._peer, self.remote)
 
     def named_late(self) -> None:
         """Note that bytes came: if a proxy names the remote at all, it has done so now."""

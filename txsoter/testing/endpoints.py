@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, execute
@@ -19,13 +19,21 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from txsoter.testing import interfaces
+from txsoter.testing.links import SimulatedLink
 from txsoter.testing.transports import Packet, cancel
 
-if TYPE_CHECKING:
-    from txsoter.testing.links import SimulatedLink
-    from txsoter.testing.simulation import SimulatedNetwork
-
 __all__ = ["SimulatedClientEndpoint", "SimulatedPort", "SimulatedServerEndpoint"]
+
+
+class Network(interfaces.Network, Protocol):
+    """A network, as its ports and those who dial them see it."""
+
+    ports: dict[tuple[str, int], SimulatedPort]
+
+    def link(self, host: str, to: IPv4Address) -> SimulatedLink:
+        """Return a new link."""
+        ...
 
 
 class Attempt:
@@ -82,7 +90,7 @@ class SimulatedClientEndpoint:
     :param timeout: seconds until an attempt is given up.
     """
 
-    def __init__(self, network: SimulatedNetwork, from_host: str, to: IPv4Address, timeout: float = 30.0) -> None:
+    def __init__(self, network: Network, from_host: str, to: IPv4Address, timeout: float = 30.0) -> None:
         self._network = network
         self._from_host = from_host
         self._to = to
@@ -103,7 +111,7 @@ class SimulatedClientEndpoint:
 class SimulatedPort:
     """A port of a node at which somebody listens."""
 
-    def __init__(self, network: SimulatedNetwork, address: IPv4Address, factory: IProtocolFactory) -> None:
+    def __init__(self, network: Network, address: IPv4Address, factory: IProtocolFactory) -> None:
         self._network = network
         self._address = address
         self.factory = factory
@@ -136,7 +144,7 @@ class SimulatedPort:
 class SimulatedServerEndpoint:
     """A port of a node of a simulated network."""
 
-    def __init__(self, network: SimulatedNetwork, address: IPv4Address) -> None:
+    def __init__(self, network: Network, address: IPv4Address) -> None:
         self._network = network
         self._address = address
 

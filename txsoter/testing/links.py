@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionLost as TransportLost
 
+from txsoter.testing.interfaces import Network
 from txsoter.testing.transports import READ_SIZE, Packet, SimulatedTransport
-
-if TYPE_CHECKING:
-    from txsoter.testing.simulation import SimulatedNetwork
 
 __all__ = ["SimulatedLink"]
 
@@ -31,7 +28,7 @@ class SimulatedLink:
     :ivar broken: whether it was reset.
     """
 
-    def __init__(self, network: SimulatedNetwork, number: int, client: IPv4Address, server: IPv4Address) -> None:
+    def __init__(self, network: Network, number: int, client: IPv4Address, server: IPv4Address) -> None:
         self.network = network
         self.number = number
         random = network.random

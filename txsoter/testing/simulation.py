@@ -20,6 +20,7 @@ from txsoter.peer.factory import connect, listen
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.testing.clock import SimulatedClock
 from txsoter.testing.endpoints import SimulatedClientEndpoint, SimulatedPort, SimulatedServerEndpoint
+from txsoter.testing.interfaces import AnyLink
 from txsoter.testing.links import SimulatedLink
 from txsoter.testing.transports import Packet, SimulatedTransport, cancel
 
@@ -305,10 +306,7 @@ class SimulatedNetwork:
             port.stopListening()
         for link in self.links:
             for end in link.ends:
-                if isinstance(end.protocol, SoterPeerProtocol):
-                    end.protocol.disconnect("the simulation is over")
-                elif end.connected:
-                    end.loseConnection()
+                end.hang_up()
         end_time = self.clock.seconds() + timeout
         while self.leftovers() and self.clock.seconds() < end_time:
             self.run(min(1.0, end_time - self.clock.seconds()))
@@ -350,7 +348,7 @@ class SimulatedNetwork:
         """Nothing is left of a link."""
         self._links.pop(link.number, None)
 
-    def note(self, transport: SimulatedTransport, data: bytes) -> None:
-        """Bytes have arrived."""
-        label = f"{self.clock.seconds()!r} {transport.link.number} {transport is transport.link.client}"
+    def note(self, link: AnyLink, dialled: bool, data: bytes) -> None:
+        """Bytes have arrived at an end of a link."""
+        label = f"{self.clock.seconds()!r} {link.number} {dialled}"
         self._digest = crc32(data, crc32(label.encode(), self._digest))

@@ -6,7 +6,7 @@ import enum
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled, ConnectionAborted, ConnectionDone
@@ -24,11 +24,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txsoter.testing.byte_queue import ByteQueue
-
-if TYPE_CHECKING:
-    from txsoter.testing.clock import SimulatedClock
-    from txsoter.testing.endpoints import Attempt
-    from txsoter.testing.links import SimulatedLink
+from txsoter.testing.clock import SimulatedClock
+from txsoter.testing.interfaces import Attempt, Link
 
 __all__ = ["SimulatedTransport"]
 
@@ -68,7 +65,7 @@ class SimulatedTransport:
 
     bufferSize = 64 * 1024
 
-    def __init__(self, link: SimulatedLink, host: IPv4Address, peer: IPv4Address) -> None:
+    def __init__(self, link: Link, host: IPv4Address, peer: IPv4Address) -> None:
         self.link = link
         self.protocol: Any = None
         self.connected = False
@@ -104,7 +101,8 @@ class SimulatedTransport:
     @property
     def other(self) -> SimulatedTransport:
         """The other end."""
-        return self.link.server if self is self.link.client else self.link.client
+        other: SimulatedTransport = self.link.server if self is self.link.client else self.link.client
+        return other
 
     @property
     def waiting(self) -> int:
@@ -221,6 +219,14 @@ class SimulatedTransport:
     def hold(self, seconds: float) -> None:
         """The program at this end is busy elsewhere: it reads nothing for so long, and what is sent to it piles up."""
         self._held_until = max(self._held_until, self.reactor.seconds() + seconds)
+
+    def hang_up(self) -> None:
+        """End the connection in good order; a peer of ours says why."""
+        disconnect = getattr(self.protocol, "disconnect", None)
+        if disconnect is not None:
+            disconnect("the simulation is over")
+        elif self.connected:
+            self.loseConnection()
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -344,7 +350,7 @@ class SimulatedTransport:
     def _give(self, other: SimulatedTransport, data: bytes) -> None:
         self.delivered += len(data)
         self._piped -= len(data)
-        self.link.network.note(self, data)
+        self.link.network.note(self.link, self is self.link.client, data)
         if self._buffer:
             # the other end says that it has room again
             self._take_turn(self.link.delay())
