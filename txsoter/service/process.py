@@ -86,13 +86,13 @@ class ProcessService(MultiService):
 
     def startService(self) -> None:
         """Begin."""
-        self._start(super().startService)
         from twisted.internet import reactor
 
         run: Any = reactor
-        # at once: these kill a process that does not handle them
+        # first of all: these kill a process that does not handle them
         signal.signal(signal.SIGUSR1, lambda *_: run.callFromThread(self._tell_summary))
         signal.signal(signal.SIGHUP, lambda *_: run.callFromThread(self._reopen_log))
+        self._start(super().startService)
         run.callWhenRunning(self._handle_sigterm, run)
 
     def stopService(self) -> Deferred[Any]:

@@ -87,10 +87,13 @@ class ProcessTests(SynchronousTestCase):
         self.assertEqual(os.read(reading, 1000), b"1 Couldn't listen on 127.0.0.1:18555: taken.")
         self.assertFalse(pid_file.exists())
 
-    def start(self, service: ProcessService) -> FakeReactor:
-        """Start it with signals handled, which are given back afterwards."""
+    def setUp(self) -> None:
+        """Signals are given back afterwards."""
         for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
+
+    def start(self, service: ProcessService) -> FakeReactor:
+        """Start it."""
         reactor = FakeReactor()
         self.patch(internet, "reactor", reactor)
         service.startService()
@@ -102,6 +105,22 @@ class ProcessTests(SynchronousTestCase):
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
         self.assertEqual(reactor.stopped, 1)
+
+    def test_signals_are_handled_while_it_starts(self) -> None:
+        """They are no end even then."""
+        handlers: list[Any] = []
+
+        class Part(Service):
+            def startService(self) -> None:
+                handlers.extend(signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGUSR1))
+
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        service = ProcessService({})
+        Part().setServiceParent(service)
+        self.start(service)
+        self.assertNotIn(signal.SIG_DFL, handlers)
+        self.assertEqual(len(handlers), 2)
 
     def test_sigusr1(self) -> None:
         """It logs a summary."""
