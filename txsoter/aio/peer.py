@@ -12,14 +12,15 @@ from typing_extensions import Self
 from txsoter.aio.messages import Messages
 from txsoter.aio.session import Session
 from txsoter.aio.waiters import Answer, fail
-from txsoter.core.address_push import LastAsked, address_caches, pick_addresses
+from txsoter.core.address_push import address_caches, pick_addresses
 from txsoter.core.announcer import checked_vector
 from txsoter.core.dispatch_table import DispatchTable, Handler
 from txsoter.core.listeners import table_of
 from txsoter.core.log_text import MessageLog
+from txsoter.core.rejects import lacks_hash, make_reject
 from txsoter.core.state import State
 from txsoter.core.stats import PEER_IDS, PeerStats, snapshot
-from txsoter.errors import CloseCause, CloseReason, FieldError
+from txsoter.errors import CloseCause, CloseReason, FieldError, LocalError
 from txsoter.peer.config import PeerConfig
 from txsoter.wire import (
     ZERO_HASH,
@@ -32,6 +33,7 @@ from txsoter.wire import (
     InventoryVector,
     Message,
     NetAddress,
+    Reject,
     VerAck,
 )
 
@@ -77,8 +79,6 @@ class Peer:
         self._session = Session(self, config, inbound, table, on_ended)
         self._connection = self._session.connection
         self._driver = self._session.driver
-        self._last_announced_block: Hash | None = None
-        self._asked: dict[type[Message], LastAsked] = {}
 
     def _table(self, hands_over: bool) -> DispatchTable:
         """Return the dispatch table of all peers of this config.
@@ -91,10 +91,8 @@ class Peer:
         before: tuple[Handler, ...] = ()
         if self.config.log_messages > MessageLog.OFF:
             before = (lambda peer, message, payload: peer._session.reporter.log_message(message, payload, sends=False),)
-        hand_over: Handler = lambda peer, message, payload: peer._session.hand_over(message)
-        return table_of(
-            self.config.listeners, before, lambda kind: (hand_over,) if hands_over or kind is VerAck else ()
-        )
+        hand_over = (lambda peer, message, payload: peer._session.hand_over(message),)
+        return table_of(self.config.listeners, before, lambda kind: hand_over if hands_over or kind is VerAck else ())
 
     @property
     def protocol(self) -> asyncio.Protocol:
@@ -116,10 +114,7 @@ class Peer:
         :raises txsoter.errors.LocalError: when the message cannot be encoded; nothing is sent then.
         """
         done: asyncio.Future[None] = self._session.loop.create_future()
-        try:
-            self._connection.send(message, encoding, done)
-        finally:
-            self._driver.sending()
+        self._driver.send(message, encoding, done)
         return done
 
     def request(
@@ -192,12 +187,11 @@ class Peer:
 
     def update_height(self, height: int) -> None:
         """Note that the remote has a block of that height, for ``stats().max_height``, which only grows."""
-        channel = self._connection.channel
-        channel.max_height = max(channel.max_height, height)
+        self._connection.update_height(height)
 
     def update_announced_block(self, block_hash: Hash) -> None:
         """Note the block that the remote announced last, for ``stats().last_announced_block``."""
-        self._last_announced_block = block_hash
+        self._connection.channel.last_announced_block = block_hash
 
     # -- pushing -------------------------------------------------------------------------------
 
@@ -223,10 +217,21 @@ class Peer:
 
     def _push(self, messages: Sequence[Message]) -> None:
         """Send all of ``messages``, or none if one of them cannot be encoded."""
-        encoded = [self._connection.encode(message) for message in messages]
+        encoded = [self._encoded(message) for message in messages]
         for message, frame in zip(messages, encoded, strict=True):
-            self._connection.send(message, encoded=frame)
-            self._driver.sending()
+            self._driver.send(message, Encoding.BASE, None, frame)
+
+    def _encoded(self, message: Message) -> tuple[bytes, int]:
+        """Encode a message.
+
+        :raises LocalError: if that cannot be; ``on_write`` is told.
+        """
+        try:
+            return self._connection.encode(message)
+        except LocalError as error:
+            self._connection.encoding_failed(message, error)
+            self._driver.run()
+            raise
 
     def push_get_blocks(self, height: int | None = None, stop: Hash = ZERO_HASH) -> asyncio.Future[None]:
         """Ask for the blocks above ``height``; a repeat of the last call is dropped, unless ``stop`` is zero.
@@ -243,15 +248,33 @@ class Peer:
         return self._ask(GetHeaders(protocol_version=self.config.protocol_version, height=height, stop=stop))
 
     def _ask(self, question: GetBlocks | GetHeaders) -> asyncio.Future[None]:
-        # a repeated getblocks without a stop asks for more, and is not dropped
-        asked = self._asked.get(type(question))
-        if asked is None:
-            asked = self._asked[type(question)] = LastAsked(zero_repeats=isinstance(question, GetHeaders))
-        if not asked.repeats(question.height, question.stop):
-            return self.send(question)
-        dropped: asyncio.Future[None] = self._session.loop.create_future()
-        dropped.set_result(None)
-        return dropped
+        # an error surfaces here, and is no question asked
+        encoded = self._encoded(question)
+        done: asyncio.Future[None] = self._session.loop.create_future()
+        if self._connection.repeats(question):
+            done.set_result(None)
+        else:
+            self._driver.send(question, Encoding.BASE, done, encoded)
+        return done
+
+    def push_reject(
+        self, command: str | bytes, code: int, reason: str | bytes, hash: Hash | None = None
+    ) -> asyncio.Future[None]:
+        """Send a ``reject``; nothing to a remote too old to know it.
+
+        :param command: of the message refused.
+        :param code: see :class:`~txsoter.wire.RejectCode`.
+        :param hash: of the block or transaction refused; needed for these two, and for no other.
+        :return: as :meth:`send`; is done already when nothing is sent.
+        """
+        message = make_reject(command, code, reason, hash)
+        if self._connection.channel.handshake.pver < Reject.since:
+            nothing: asyncio.Future[None] = self._session.loop.create_future()
+            nothing.set_result(None)
+            return nothing
+        if lacks_hash(message):
+            self._session.reporter.note("warn", f"a reject of {message.rejected.decode()} should name its hash")
+        return self.send(message)
 
     # -- ending --------------------------------------------------------------------------------
 
@@ -342,7 +365,6 @@ class Peer:
             self._connection,
             id=self.id,
             address=self.address,
-            last_announced_block=self._last_announced_block,
             now=self._session.now(),
             wall=time.time(),
         )

@@ -11,8 +11,8 @@ from typing_extensions import Self
 
 from txsoter.aio.peer import Peer, check_config
 from txsoter.aio.session import remote_of
+from txsoter.core.admission import Admission
 from txsoter.ip import address_group
-from txsoter.peer.admission import Admission
 from txsoter.peer.config import PeerConfig
 
 __all__ = ["Server", "connect", "serve"]

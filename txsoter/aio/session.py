@@ -12,12 +12,12 @@ from inspect import isawaitable
 from typing import Any, cast
 
 from txsoter.aio.messages import Messages
-from txsoter.aio.reporting import Reporter
 from txsoter.aio.waiters import Waiters, fail, succeed
 from txsoter.core.connection import Connection
 from txsoter.core.dispatch_table import DispatchTable
 from txsoter.core.driver import Driver
 from txsoter.core.events import Event
+from txsoter.core.reporting import Reporter
 from txsoter.core.send_queue import Entry
 from txsoter.core.state import State
 from txsoter.errors import CloseCause, ClosedBy, CloseReason, MalformedMessage

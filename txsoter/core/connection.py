@@ -6,21 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from txsoter.core import announcements, deadlines
+from txsoter.core.address_push import AskedBefore
 from txsoter.core.channel import Channel, RandomSource, close_reason
 from txsoter.core.config import ConnectionConfig
 from txsoter.core.deadlines import SLOW_HANDLER
-from txsoter.core.dispatch_table import DispatchTable, Handler
+from txsoter.core.dispatch_table import DispatchTable
 from txsoter.core.events import FLUSH, Event, Observed, Received, WriteFailed
 from txsoter.core.rate_limit import RateLimit
 from txsoter.core.requests import Ended, Request, check_request
-from txsoter.core.rules import (
-    AFTER_HANDLERS,
-    AFTER_WRITING,
-    BUILT_IN,
-    first_is_no_version,
-    malformed_received,
-    say_version,
-)
+from txsoter.core.rules import first_is_no_version, malformed_received, say_version
 from txsoter.core.sanitize import sanitize
 from txsoter.core.send_queue import BATCH, PIECE, Entry
 from txsoter.core.state import State, Trigger, transition
@@ -35,21 +29,12 @@ from txsoter.errors import (
     MalformedMessage,
     RequestClosed,
 )
-from txsoter.wire import Encoding, InventoryVector, Message, Reject, Version
+from txsoter.wire import Encoding, GetBlocks, GetHeaders, InventoryVector, Message, Reject, Version
 from txsoter.wire.framing import HEADER_SIZE
 
-__all__ = ["Connection", "make_dispatch_table"]
+__all__ = ["Connection"]
 
 _NEGOTIATING = State.NEGOTIATING
-
-
-def make_dispatch_table(find: Callable[[type[Message]], tuple[Handler, ...]], **observes: bool) -> DispatchTable:
-    """Return a dispatch table with our own rules.
-
-    :param find: gives the application's handlers of a message class.
-    :param observes: see :class:`~txsoter.core.dispatch_table.DispatchTable`.
-    """
-    return DispatchTable(find, BUILT_IN, AFTER_HANDLERS, AFTER_WRITING, **observes)
 
 
 class Connection:
@@ -64,7 +49,7 @@ class Connection:
 
     :ivar channel: its parts.
     :ivar withholds: our full send queue, or the rate limit, keeps us from reading.
-    :param table: of :func:`make_dispatch_table`; may serve any number of connections of that config.
+    :param table: of :func:`~txsoter.core.rules.make_dispatch_table`; may serve all connections of that config.
     :param random: source of nonces and jitter.
     """
 
@@ -211,8 +196,6 @@ class Connection:
         if isinstance(event, tuple):
             channel.in_hand = event
             channel.handled_since = channel.now
-            # while we handle it, the remote waits for us
-            channel.remote_clock.stop(channel.now)
         return event
 
     def _is_answer(self, item: Received | MalformedMessage) -> bool:
@@ -275,6 +258,8 @@ class Connection:
         """Look for what the handler in hand may wait for."""
         channel = self.channel
         if channel.slow_handler_due is None:
+            # while we handle it, the remote waits for us
+            channel.remote_clock.stop(channel.handled_since)
             channel.slow_handler_due = channel.handled_since + SLOW_HANDLER
             channel.rearm = True
         while not channel.state.is_closing and channel.may_read_ahead():
@@ -311,9 +296,13 @@ class Connection:
         channel = self.channel
         channel.now = now
         message, channel.in_hand = channel.in_hand, None
-        channel.slow_handler_due = None
-        channel.remote_clock.go_on(now)
         assert message is not None
+        if channel.slow_handler_due is not None:
+            channel.slow_handler_due = None
+            channel.remote_clock.go_on(now)
+        elif channel.remote_clock.stopped_at is None:
+            # done at once, which took some time as well
+            channel.remote_clock.stood_still += now - channel.handled_since
         after_handlers = message[0].shared.after_handlers
         if after_handlers is not None and not channel.state.is_closing:
             after_handlers(channel, results)
@@ -395,10 +384,11 @@ class Connection:
 
     def written(self, batch: list[Entry]) -> None:
         """Note that the transport has what :meth:`data_to_send` gave; then ask for :meth:`next_written`."""
-        channel = self.channel
-        channel.queue.written()
+        channel, queue = self.channel, self.channel.queue
+        # dropped, if the connection was lost in the middle of the write
+        is_lost, queue.writing = queue.writing is None, None
         sent, rules = channel.counters.sent, channel.table.after_writing
-        for frame, message, _ in batch:
+        for frame, message, token in batch:
             command, rule = rules.get(message.__class__) or channel.table.learn(message.__class__)
             traffic = sent.get(command)
             if traffic is None:
@@ -407,6 +397,8 @@ class Connection:
             traffic.bytes += len(frame)
             if rule is not None:
                 rule(channel, message)
+            if token is not None and not is_lost:
+                queue.untold.append(token)
         if channel.announcer.waits_for_room:
             announcements.announce_if_room(channel)
 
@@ -495,7 +487,18 @@ class Connection:
         """Forget a request: its caller does not want the answer any more."""
         self.channel.requests.give_up(token)
 
+    def repeats(self, question: GetBlocks | GetHeaders) -> bool:
+        """Tell whether a question that is to be sent repeats the last of its class."""
+        channel = self.channel
+        if channel.asked is None:
+            channel.asked = AskedBefore()
+        return channel.asked.repeats(question)
+
     # -- inventory -----------------------------------------------------------------------------
+
+    def update_height(self, height: int) -> None:
+        """Note that the remote has a block of that height."""
+        self.channel.max_height = max(self.channel.max_height, height)
 
     def queue_inventory(self, vector: InventoryVector, force: bool, now: float) -> None:
         """Announce something, unless the remote is known to have it: a block at once, all else with the next trickle.

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import attrs
 
 from txsoter import wire
-from txsoter.core.connection import make_dispatch_table
 from txsoter.core.dispatch_table import DispatchTable, Handler
+from txsoter.core.rules import make_dispatch_table
 from txsoter.errors import CloseReason, FieldError, TxsoterError
 from txsoter.wire.framing import HEADER_SIZE
 

@@ -141,8 +141,8 @@ class Requests:
 
         Their callers are to be told of each before the next is asked for. Requests made meanwhile are not offered it.
         """
-        ids = _ids(message)
-        for request in list(self.waiting or ()):
+        ids, asked = _ids(message), list(self.waiting or ())
+        for request in asked:
             try:
                 # whoever was told of the one before it may have given it up
                 answered = self._waits(request) and request.answered_by(message, ids)
@@ -155,11 +155,11 @@ class Requests:
                 yield self._end(request, message, None)
                 return
         if isinstance(message, (NotFound, Reject)):
-            yield from self._refuse(message)
+            yield from self._refuse(message, asked)
 
-    def _refuse(self, message: NotFound | Reject) -> Iterator[Ended]:
+    def _refuse(self, message: NotFound | Reject, asked: list[Request]) -> Iterator[Ended]:
         lacking = {each[1]: each for each in message.vectors} if isinstance(message, NotFound) else {}
-        for request in self.waiting or ():
+        for request in filter(self._waits, asked):
             refusal = request.rejected_by(message) if isinstance(message, Reject) else request.lacks(lacking)
             if refusal is not None:
                 yield self._end(request, None, refusal)

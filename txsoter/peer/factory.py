@@ -10,10 +10,10 @@ from twisted.internet.interfaces import IAddress, IListeningPort, IStreamClientE
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
+from txsoter.core.admission import Admission
 from txsoter.errors import CloseReason
 from txsoter.ip import address_group
 from txsoter.peer.addressing import host_and_port, remote_address
-from txsoter.peer.admission import Admission
 from txsoter.peer.config import PeerConfig
 from txsoter.peer.protocol import SoterPeerProtocol
 

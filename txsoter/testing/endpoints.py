@@ -20,8 +20,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txsoter.testing import interfaces
-from txsoter.testing.links import SimulatedLink
-from txsoter.testing.transports import Packet, cancel
+from txsoter.testing.pipes import Packet, cancel
+from txsoter.testing.transports import SimulatedTransport
 
 __all__ = ["SimulatedClientEndpoint", "SimulatedPort", "SimulatedServerEndpoint"]
 
@@ -31,34 +31,34 @@ class Network(interfaces.Network, Protocol):
 
     ports: dict[tuple[str, int], SimulatedPort]
 
-    def link(self, host: str, to: IPv4Address) -> SimulatedLink:
-        """Return a new link."""
+    def dial(self, host: str, to: IPv4Address) -> SimulatedTransport:
+        """Return the end that dials of a new link."""
         ...
 
 
 class Attempt:
     """Somebody dials, and does not know yet what comes of it."""
 
-    def __init__(self, link: SimulatedLink, factory: IProtocolFactory, timeout: float) -> None:
-        self._link = link
+    def __init__(self, client: SimulatedTransport, factory: IProtocolFactory, timeout: float) -> None:
+        self._client = client
         self._factory = factory
-        self._timer = link.network.clock.callLater(timeout, self.fail, TimedOut())
+        self._timer = client.reactor.callLater(timeout, self.fail, TimedOut())
         self.connected: Deferred[IProtocol] = Deferred(self._given_up)
-        link.client.attempt = self
+        client.attempt = self
         factory.doStart()
-        link.client.put(Packet.KNOCK)
+        client.put(Packet.KNOCK)
 
     def _given_up(self, _: Deferred[IProtocol]) -> None:
-        self.fail(ConnectingCancelledError(self._link.client.getPeer()))
+        self.fail(ConnectingCancelledError(self._client.getPeer()))
 
     def _decided(self) -> None:
-        self._link.client.attempt = None
+        self._client.attempt = None
         cancel(self._timer)
 
     def fail(self, error: Exception | Failure) -> None:
         """There will be no connection."""
         self._decided()
-        self._link.closed()
+        self._client.link.closed()
         self._factory.doStop()
         self.connected.errback(error)
 
@@ -68,7 +68,7 @@ class Attempt:
 
     def accepted(self) -> None:
         """The other end is open."""
-        client = self._link.client
+        client = self._client
         try:
             protocol = self._factory.buildProtocol(client.getPeer())
             if protocol is None:
@@ -104,7 +104,7 @@ class SimulatedClientEndpoint:
 
         :return: fires with the protocol; fails as Twisted's TCP does: refused, timed out, cancelled.
         """
-        return Attempt(self._network.link(self._from_host, self._to), protocolFactory, self._timeout).connected
+        return Attempt(self._network.dial(self._from_host, self._to), protocolFactory, self._timeout).connected
 
 
 @implementer(IListeningPort)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from unittest import TestCase
 
-from txsoter.core.connection import make_dispatch_table
 from txsoter.core.events import Received
 from txsoter.core.reader import MESSAGE_OVERHEAD, PEER_LIMITS, Reader
+from txsoter.core.rules import make_dispatch_table
 from txsoter.core.traffic import Counters
 from txsoter.errors import MalformedMessage
 from txsoter.networks import SIMNET
@@ -54,7 +54,7 @@ class ReadingTests(ReaderTestCase):
         expected = [*(Ping(nonce) for nonce in range(20)), VerAck(), Ping(99)]
         for size in (1, 2, 23, 24, 25, 31, 32, 33, 100, len(stream)):
             self.setUp()
-            found = []
+            found: list[Message | MalformedMessage] = []
             for start in range(0, len(stream), size):
                 self.reader.feed(stream[start : start + size])
                 found += self.read_all()

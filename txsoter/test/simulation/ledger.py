@@ -39,6 +39,9 @@ EXPECTED_FAILURES = (
 )
 """With what a Deferred may fail in a simulation: all of them are somebody's fault but the code's."""
 
+UNDECIDED = (State.CONNECTING, State.NEGOTIATING, State.VERSION_KNOWN)
+"""The states in which no protocol version is negotiated yet."""
+
 VERSION = b"version\0\0\0\0\0"
 
 
@@ -225,7 +228,7 @@ class WatchedPeer(SoterPeerProtocol):
     def pver(self) -> int:
         """The protocol version in which messages are written now."""
         side = self.side
-        if side.pver is None and self.state.may_send:
+        if side.pver is None and self.state not in UNDECIDED:
             side.pver = self.stats().negotiated_version
         return self.config.protocol_version if side.pver is None else side.pver
 
