@@ -71,6 +71,8 @@ class Peer:
     :ivar id: a number that no other peer of this process has.
     """
 
+    __slots__ = ("__weakref__", "_connection", "_driver", "_session", "config", "id", "inbound")
+
     def __init__(self, config: PeerConfig, inbound: bool, on_ended: Callable[[Peer], None] | None = None) -> None:
         self.config = config
         self.inbound = inbound

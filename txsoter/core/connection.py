@@ -132,9 +132,9 @@ class Connection:
                 if channel.state is not State.READY:
                     by, cause = ClosedBy.REMOTE, CloseCause.REJECTED
             channel.reason = close_reason(by, cause, detail, command, reject)
-        channel.state = transition(channel.state, Trigger.LOST)
+        was_closing, channel.state = channel.state.is_closing, transition(channel.state, Trigger.LOST)
         self._answer = None
-        channel.finish()
+        channel.finish(was_closing)
 
     # -- reading -------------------------------------------------------------------------------
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import inf
+from typing import Any
 
 from txsoter import PeerConfig
 from txsoter.core.memory_budget import GRAIN
 from txsoter.core.reader import MESSAGE_OVERHEAD
 from txsoter.core.state import State
-from txsoter.test.simulation.ledger import ANNOUNCED, KNOWN, QUEUED, Side, WatchedPeer
+from txsoter.test.simulation.ledger import ANNOUNCED, KNOWN, QUEUED, Side
 from txsoter.wire import InventoryVector
 from txsoter.wire.framing import HEADER_SIZE
 
@@ -73,7 +74,7 @@ def liveness(side: Side) -> Iterator[str]:
         yield f"{side} has read {len(read)} of the {len(delivered)} messages that were delivered to it"
 
 
-def _reads_on_at(side: Side, peer: WatchedPeer) -> float:
+def _reads_on_at(side: Side, peer: Any) -> float:
     """Return the time from which nothing may keep it from reading: neither its full queue nor its rate limit."""
     config, stats, times = peer.config, peer.stats(), [0.0]
     if stats.queue_bytes > config.soft_queue_limit:
