@@ -15,18 +15,8 @@ PCAP = ["dpkt>=1.9.8"]
 BROWSER = ["selenium>=4.20"]
 # SipHash-2-4 and murmur3, of filters
 CHAIN = ["siphash24>=1.7", "mmh3>=5.0"]
-TEST = [
-    "pytest>=8",
-    "pytest-twisted>=1.14.3",
-    "coverage>=7.10",
-    *TESTING,
-    *METRICS,
-    *PCAP,
-    *TOR,
-    *EXAMPLES,
-    *TABLES,
-    *CHAIN,
-]
+RUNNING_TESTS = ["pytest>=8", "pytest-twisted>=1.14.3", "coverage>=7.10"]
+TEST = [*RUNNING_TESTS, *TESTING, *METRICS, *PCAP, *TOR, *EXAMPLES, *TABLES, *CHAIN]
 
 setup(
     name="txsoter",

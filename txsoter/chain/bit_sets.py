@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["PackedSet", "from_members", "lowest", "members", "pack", "unpack"]
 
 PackedSet = tuple[int, int]
-"""A set as it is kept: its lowest member, and the set with that many bits cut off below. Recent blocks take few bytes."""
+"""A set as it is kept: its lowest member, and the set without the zeros below. Sets of recent blocks take few bytes."""
 
 
 def pack(bits: int) -> PackedSet:
@@ -34,7 +34,7 @@ def members(bits: int) -> list[int]:
 
 def lowest(bits: int, count: int) -> list[int]:
     """Return the lowest ``count`` members of a set, or all of them where it has fewer."""
-    found = []
+    found: list[int] = []
     while bits and len(found) < count:
         low = bits & -bits
         found.append(low.bit_length() - 1)

@@ -1,8 +1,8 @@
 """The DAG of blocks by number: parents, children, heights, and who is in whose past.
 
-Blocks are numbered as they are added, parents first. Of a block's past only the exceptions are kept: the blocks of lower
-number that are not in it, few and recent in a DAG whose blocks merge its tips. That takes some bytes a block where a
-set of its whole past would take one bit for each block before it.
+Blocks are numbered as they are added, parents first. Of a block's past only the exceptions are kept: the blocks of
+lower number that are not in it, few and recent in a DAG whose blocks merge its tips. That takes some bytes a block,
+where a set of its whole past would take one bit for each block before it.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ def _decoded(coded: bytes, count: int, p: int, span: int) -> list[int]:
     """The numbers of a filter in order; ``coded`` is what follows its count."""
     # text is searched and cut without a loop; the 1 in front keeps leading zeros
     bits = bin(int.from_bytes(b"\1" + coded, "big"))[3:]
-    values = []
+    values: list[int] = []
     value = offset = 0
     for _ in range(count):
         stop = bits.find("0", offset)

@@ -5,7 +5,7 @@ Checking one is :meth:`txsoter.wire.MerkleBlock.matched`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from txsoter.errors import FieldError
 from txsoter.wire import Block, MerkleBlock, Tx
@@ -26,15 +26,12 @@ def merkle_block(block: Block, matches: Callable[[Tx], bool] | Collection[bytes 
     if not 0 < len(transactions) <= MAX_PROVEN_TRANSACTIONS:
         raise FieldError("block.transactions", transactions, f"1 to {MAX_PROVEN_TRANSACTIONS} transactions")
     txids = [each.txid for each in transactions]
-    if callable(matches):
-        matched = [bool(matches(each)) for each in transactions]
-    else:
-        matched = _chosen(txids, matches)
+    matched = [bool(matches(each)) for each in transactions] if callable(matches) else _chosen(txids, matches)
     hashes, flags = partial_tree(txids, matched)
     return MerkleBlock(block.header, len(txids), hashes, flags)
 
 
-def _chosen(txids: list[bytes], matches: Collection[bytes | int]) -> list[bool]:
+def _chosen(txids: Sequence[bytes], matches: Collection[bytes | int]) -> list[bool]:
     """Whether each transaction is among the ids or positions, or its own bool."""
     if all(isinstance(each, bool) for each in matches) and len(matches) == len(txids):
         return [bool(each) for each in matches]

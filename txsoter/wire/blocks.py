@@ -261,8 +261,8 @@ class Block(Message):
         A genesis block, which has neither parents nor a proof, does not pass: know it by its hash.
 
         :param now: seconds since 1970; None for the system's clock.
-        :param median_time: seconds since 1970, which the block's time must exceed, where the caller knows its ancestors:
-            the median of the 11 times from the block's newest parent along the newest parent of each.
+        :param median_time: seconds since 1970, which the block's time must exceed: the median of the 11 times from its
+            newest parent along the newest parent of each; None where the caller does not know them.
         :raises InvalidBlock: naming the rule that it breaks.
         """
         if not self.parents:
