@@ -8,13 +8,11 @@ where a set of its whole past would take one bit for each block before it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 from txsoter.chain.bit_sets import PackedSet, from_members, members, pack, unpack
 
-__all__ = ["HORIZON", "BlockGraph"]
-
-HORIZON = 200
-"""Generations, counted along the shortest way, that pasts and futures reach in colouring."""
+__all__ = ["BlockGraph"]
 
 KEPT = 40_000
 """Sets of near ancestors that are kept until all are found anew."""
@@ -23,11 +21,14 @@ KEPT = 40_000
 class BlockGraph:
     """A DAG of numbered blocks, the first of which is the genesis.
 
+    :cvar horizon: generations, counted along the shortest way, that near pasts and futures reach.
     :ivar parents: of each block.
     :ivar children: of each block.
     :ivar heights: of each block, one more than its highest parent's.
     :ivar depths: of each block, one more than its lowest parent's: generations to the genesis, along the shortest way.
     """
+
+    horizon: ClassVar[int] = 200
 
     def __init__(self) -> None:
         self.parents: list[tuple[int, ...]] = []
@@ -105,10 +106,10 @@ class BlockGraph:
         return number < other and (number < low or not bits >> number - low & 1)
 
     def near_past(self, number: int) -> int:
-        """Return the set of a block's ancestors of the last 200 generations."""
-        if self.heights[number] <= HORIZON:
+        """Return the set of a block's ancestors within the horizon."""
+        if self.heights[number] <= self.horizon:
             return self.past(number)
-        return self._within(number, HORIZON)[0]
+        return self._within(number, self.horizon)[0]
 
     def _within(self, number: int, distance: int) -> tuple[int, int]:
         """Return the ancestors at most ``distance`` generations away, and those of them exactly so far.
@@ -137,15 +138,15 @@ class BlockGraph:
         return near, edge
 
     def near_past_of_tips(self) -> int:
-        """Return the set of the last 200 generations, of which the tips are the first."""
-        within, _ = _search(self.tips, self.parents, HORIZON - 1)
+        """Return the set within the horizon of a block above all tips."""
+        within, _ = _search(self.tips, self.parents, self.horizon - 1)
         return from_members(within.union(self.tips))
 
     def near_future(self, number: int) -> int:
-        """Return the set of a block's descendants of the next 200 generations."""
+        """Return the set of a block's descendants within the horizon."""
         kept = self._futures.get(number)
         if kept is None:
-            kept = self._futures[number] = pack(from_members(_search([number], self.children, HORIZON)[0]))
+            kept = self._futures[number] = pack(from_members(_search([number], self.children, self.horizon)[0]))
         return unpack(kept)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from txsoter.chain.bit_sets import lowest, members
-from txsoter.chain.block_graph import HORIZON, BlockGraph
+from txsoter.chain.block_graph import BlockGraph
 
 __all__ = ["Colour", "Colouring"]
 
@@ -85,7 +85,7 @@ class Colouring:
             near = graph.near_past_of_tips()
             top = max(graph.heights)
             colour, blue = self._best(graph.tips, near, size, top)
-            # to those older than 200 generations the block above the tips is in the anticone, and blue
+            # to those beyond the horizon the block above the tips is in the anticone, and blue
             whole = (1 << size) - 1
             blue = self._spread(whole & ~near, whole, blue, self._k - 1, top)
             self._tips = (size, colour, blue)
@@ -128,18 +128,18 @@ class Colouring:
         numbers = members(others & ~blue) if k >= 0 else []
         oldest = lowest(area & blue, k + 1)
         if numbers and len(oldest) > k:
-            # more than 200 generations above these a block has them all in its anticone; to most this is all there is
-            depth, height = max(depths[each] for each in oldest) + HORIZON, max(heights[each] for each in oldest)
+            # further above these than the horizon a block has them all in its anticone; to most this is all there is
+            depth, height = max(depths[each] for each in oldest) + graph.horizon, max(heights[each] for each in oldest)
             numbers = [each for each in numbers if depths[each] <= depth or heights[each] < height]
         blues = area & blue
         for number in sorted(numbers, key=self._keys.__getitem__):
             height = heights[number]
             anticone = graph.anticone(number)
             count = (blues & anticone).bit_count()
-            if count <= k and height > HORIZON:
+            if count <= k and height > graph.horizon:
                 far = blues & graph.past(number) & ~graph.near_past(number)
                 count += far.bit_count()
-            if count <= k and top - height > HORIZON:
+            if count <= k and top - height > graph.horizon:
                 far = (blues >> number + 1 << number + 1) & ~anticone & ~graph.near_future(number)
                 count += far.bit_count()
             if count <= k:

@@ -91,7 +91,7 @@ class BlockHeader(tuple[int, bytes, bytes, int, int, int]):
 
         :raises FieldError: for a header that cannot be encoded.
         """
-        return double_sha256(BLOCK_HEADER.pack((self,)))
+        return double_sha256(BLOCK_HEADER.pack_one(self))
 
     def __repr__(self) -> str:
         return (
