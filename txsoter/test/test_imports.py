@@ -31,6 +31,22 @@ for name in sys.argv[1:]:
 """
 
 
+ALONE_WITHOUT = """
+import sys
+for name in sys.argv[1:]:
+    sys.modules[name] = None
+from txsoter.chain import Dag, check_proof_of_work
+from txsoter.errors import InvalidProof
+try:
+    check_proof_of_work(bytes(80), ())
+except InvalidProof as error:
+    print(error)
+dag = Dag()
+dag.add("g", ())
+print(dag.soterd_order())
+"""
+
+
 def in_fresh_interpreter(script: str, *arguments: str) -> str:
     """What ``script`` prints."""
     done = subprocess.run(
@@ -61,6 +77,17 @@ def imported(path: Path, known: set[str]) -> set[str]:
             inner = {f"{node.module}.{each.name}" for each in node.names} & known
             names |= inner or {node.module}
     return names & known
+
+
+def mentioned(path: Path) -> set[str]:
+    """The modules that ``path`` imports anywhere."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            names.add(node.module)
+    return names
 
 
 class ImportTests(TestCase):
@@ -103,3 +130,20 @@ class ImportTests(TestCase):
                 }
                 self.assertEqual(above, set(), name)
         self.assertEqual(imported(files["txsoter.errors"], known), set())
+
+    def test_chain_imports_downwards_only_and_is_not_imported_from_below(self) -> None:
+        """``errors -> wire -> networks -> chain``, in functions, too."""
+        files = modules()
+        for name, path in files.items():
+            used = {each for each in mentioned(path) if each.partition(".")[0] == "txsoter"}
+            if name.startswith("txsoter.chain"):
+                below = ("txsoter.errors", "txsoter.wire", "txsoter.networks", "txsoter.chain")
+                self.assertEqual({each for each in used if not each.startswith(below)}, set(), name)
+            elif name.startswith(("txsoter.errors", "txsoter.wire", "txsoter.networks")):
+                self.assertEqual({each for each in used if each.startswith("txsoter.chain")}, set(), name)
+        self.assertIn("txsoter.wire", mentioned(files["txsoter.chain.dag"]))
+
+    def test_chain_does_without_twisted_and_without_its_libraries_until_they_are_needed(self) -> None:
+        loaded = in_fresh_interpreter(LOADED, "txsoter.chain").split()
+        self.assertEqual([name for name in loaded if name.partition(".")[0] == "twisted"], [])
+        self.assertEqual(in_fresh_interpreter(ALONE_WITHOUT, "siphash24", "mmh3"), "20 nonces: there are 0\n['g']\n")
