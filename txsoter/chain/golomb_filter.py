@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from typing_extensions import Self
 
+from txsoter.chain.golomb_coding import decode, encode
 from txsoter.chain.script import is_unspendable_data
 from txsoter.errors import FieldError, InvalidProof, LocalError, MalformedMessage
 from txsoter.wire import Block, Hash, double_sha256
@@ -59,18 +60,7 @@ class GolombFilter:
             raise FieldError("items", listed, f"so few that m, {m}, times their number is a u64")
         span = len(listed) * m
         values = sorted(_hashed(key, listed, span))
-        low = (1 << p) - 1
-        previous = 0
-        codes = []
-        for value in values:
-            difference = value - previous
-            previous = value
-            # the quotient in ones, a zero, the remainder
-            codes.append(f"{'1' * (difference >> p)}0{difference & low:0{p}b}")
-        bits = "".join(codes)
-        size = (len(bits) + 7) // 8
-        coded = int(bits.ljust(size * 8, "0"), 2).to_bytes(size, "big") if bits else b""
-        return cls(write_varint(len(listed)) + coded, key, span, values)
+        return cls(write_varint(len(listed)) + encode(values, p), key, span, values)
 
     @classmethod
     def from_bytes(cls, data: bytes, key: bytes, p: int = P, m: int = M) -> Self:
@@ -89,13 +79,10 @@ class GolombFilter:
             raise InvalidProof("count of items", "the filter ends inside of it") from None
         except MalformedMessage as error:
             raise InvalidProof("count of items", error.reason) from None
-        room = (len(data) - offset) * 8
-        if count * (p + 1) > room:
-            raise InvalidProof("count of items", f"{count} items of {p + 1} bits or more in {room} bits")
         span = count * m
         if span > _WORD:
             raise InvalidProof("count of items", f"{count} times {m} is no u64")
-        return cls(data, key, span, _decoded(data[offset:], count, p, span))
+        return cls(data, key, span, decode(data[offset:], count, p, span))
 
     def __contains__(self, item: object) -> bool:
         if not isinstance(item, bytes):
@@ -138,27 +125,6 @@ def _hashed(key: bytes, items: Iterable[bytes], span: int) -> Iterable[int]:
         except TypeError:
             raise FieldError("items", item, "bytes each") from None
         yield hashed * span >> 64
-
-
-def _decoded(coded: bytes, count: int, p: int, span: int) -> list[int]:
-    """The numbers of a filter in order; ``coded`` is what follows its count."""
-    # text is searched and cut without a loop; the 1 in front keeps leading zeros
-    bits = bin(int.from_bytes(b"\1" + coded, "big"))[3:]
-    values: list[int] = []
-    value = offset = 0
-    for _ in range(count):
-        stop = bits.find("0", offset)
-        end = stop + 1 + p
-        if stop < 0 or end > len(bits):
-            raise InvalidProof("length of the filter", f"it ends inside of item {len(values)} of {count}")
-        value += (stop - offset) << p | int(bits[stop + 1 : end], 2)
-        if value >= span:
-            raise InvalidProof("range of the filter", f"item {len(values)} is {value}, must be below {span}")
-        values.append(value)
-        offset = end
-    if len(bits) - offset >= 8:
-        raise InvalidProof("length of the filter", f"{(len(bits) - offset) // 8} bytes behind its {count} items")
-    return values
 
 
 def basic_filter_items(block: Block, spent_scripts: Iterable[bytes]) -> list[bytes]:

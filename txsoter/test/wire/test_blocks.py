@@ -244,11 +244,11 @@ class VerifyTests(TestCase):
         self.assert_invalid(repeated, "repeated transactions make its merkle tree ambiguous")
 
     def test_no_transactions(self) -> None:
-        """Fails on 24dfdf4, where their merkle root is the zero hash."""
+        """Their merkle root is the zero hash, which a header may have."""
         self.assert_invalid(Block(), "it has no transactions")
 
     def test_a_transaction_of_64_bytes(self) -> None:
-        """Fails on 24dfdf4: it could be two hashes, a node of the tree."""
+        """It could be two hashes, a node of the tree."""
         posing = Tx(1, (TxIn(PREV, 0, b"x" * 4),), (TxOut(0),))
         self.assertEqual(len(posing.to_payload()), 60 + 4)
         for transactions in ((posing,), (TX, posing), (posing, TX)):
