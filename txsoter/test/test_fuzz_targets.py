@@ -196,7 +196,7 @@ SEEN: dict[str, list[tuple[str, str, Any, str, Any]]] = {
     "golomb_filter": [
         ("items", "not in the filter that was built", GolombFilter, "match_any", lambda *arguments: False),
         ("one", "others than those that are coded", golomb_coding, "decode", lambda *arguments: [7]),
-        ("one", "coded in more bytes", golomb_coding, "encode", lambda values, p: bytes(9)),
+        ("one", "coded otherwise", golomb_coding, "encode", lambda values, p: bytes(9)),
     ],
     "partial_merkle": [
         ("one", "root or what is proven is not", partial_merkle, "proven", lambda *arguments: (ZERO_HASH, [])),

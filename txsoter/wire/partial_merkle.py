@@ -6,7 +6,7 @@ to be proven. Below a node whose bit is 0, and at a transaction, the walk goes n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 
 from txsoter.errors import InvalidProof
@@ -27,14 +27,14 @@ def partial_tree(txids: Sequence[bytes], matched: Sequence[bool]) -> tuple[list[
     levels = [(list(txids), list(matched))]
     while len(levels[-1][0]) > 1:
         hashes, above = levels[-1]
-        lefts, rights = hashes[::2], hashes[1::2]
-        # a node without a right sibling is its own
-        rights += lefts[len(rights) :]
-        pairs = zip(lefts, rights, strict=True)
+        if len(hashes) % 2:
+            # a node without a right sibling is its own
+            hashes, above = [*hashes, hashes[-1]], [*above, False]
+        pairs = zip(hashes[::2], hashes[1::2], strict=True)
         levels.append(
             (
                 [sha256(sha256(left + right).digest()).digest() for left, right in pairs],
-                [any(above[at : at + 2]) for at in range(0, len(above), 2)],
+                [left or right for left, right in zip(above[::2], above[1::2], strict=True)],
             )
         )
     kept: list[Hash] = []
@@ -69,16 +69,17 @@ def proven(total: int, hashes: Sequence[bytes], flags: bytes) -> tuple[Hash, lis
     if len(flags) * 8 < len(hashes):
         raise InvalidProof("count of bits", f"{len(flags) * 8} for {len(hashes)} hashes")
     next_hash = iter(hashes)
-    next_bit = _bits(flags)
+    next_bit = iter(f"{int.from_bytes(flags, 'little'):0{len(flags) * 8}b}"[::-1])
     matches: list[Hash] = []
     used = 0
 
     def walk(height: int, position: int) -> bytes:
         nonlocal used
         used += 1
-        above = next(next_bit, None)
-        if above is None:
+        bit = next(next_bit, None)
+        if bit is None:
             raise InvalidProof("count of bits", f"the tree has more than {len(flags) * 8}")
+        above = bit == "1"
         if height == 0 or not above:
             found = next(next_hash, None)
             if found is None:
@@ -100,9 +101,3 @@ def proven(total: int, hashes: Sequence[bytes], flags: bytes) -> tuple[Hash, lis
     if (used + 7) // 8 != len(flags):
         raise InvalidProof("count of bits", f"{len(flags) * 8} for a tree of {used}")
     return Hash(root), matches
-
-
-def _bits(flags: bytes) -> Iterator[int]:
-    for byte in flags:
-        for shift in range(8):
-            yield byte >> shift & 1
