@@ -93,14 +93,34 @@ class ColouringTests(ChainTestCase):
             rng = Random(seed)
             blocks, k, horizon = narrow_dag(rng, 40), rng.randint(0, 3), rng.choice((1, 2, 3, 4, 6, 8, 12))
             plain = PlainDag(blocks, k, horizon)
-            dag = dag_of(blocks)
+            dag: Dag[str] = Dag()
             with patch.object(BlockGraph, "horizon", horizon):
+                for name, parents in blocks.items():
+                    dag.add(name, parents)
+                    # what is found meanwhile is not for ever
+                    dag.blue_set(k)
                 self.assertEqual(dag.blue_set(k), plain.blue_set(), seed)
                 self.assertEqual(dag.soterd_order(k), plain.soterd_order(), seed)
                 for each in blocks:
                     self.assertEqual(dag.blue_set(k, each), plain.blue_past(each) | {each}, seed)
             differ += plain.blue_set() != PlainDag(blocks, k).blue_set()
         self.assertGreater(differ, 20)
+
+    def test_the_block_above_the_tips_counts_beyond_the_horizon(self) -> None:
+        """It is blue, and in the anticone of blocks that are farther below than the horizon."""
+        blocks = {
+            "f": [],
+            "e": ["f"],
+            "a": ["e"],
+            "d": ["e", "f"],
+            "h": ["d", "e"],
+            "b": ["e", "f"],
+            "c": ["h"],
+            "i": ["a", "c"],
+        }
+        with patch.object(BlockGraph, "horizon", 3):
+            self.assertEqual(dag_of(blocks).blue_set(2), set(blocks) - {"d"})
+            self.assertEqual(PlainDag(blocks, 2, 3).blue_set(), set(blocks) - {"d"})
 
     def test_what_is_forgotten_is_found_again(self) -> None:
         """Blue sets and near pasts are kept in part: with little room the results are the same."""

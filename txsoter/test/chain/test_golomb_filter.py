@@ -146,6 +146,8 @@ class RefusedTests(ChainTestCase):
         whole = bytes(GolombFilter.build(KEY, ITEMS))
         self.refused("length of the filter", "1 bytes behind its 100 items", whole + b"\0")
         self.refused("length of the filter", "9 bytes behind its 0 items", b"\0" + bytes(9))
+        GolombFilter.from_bytes(b"\1\0", KEY, 7, 64)
+        self.refused("length of the filter", "1 bytes behind its 1 items", b"\1\0\0", 7, 64)
 
     def test_bits_that_fill_the_last_byte_may_be_anything(self) -> None:
         """As in Bitcoin Core."""
