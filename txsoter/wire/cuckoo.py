@@ -57,12 +57,10 @@ def check_cycle(key: bytes, nonces: Sequence[int]) -> None:
     ends = _siphash([2 * edge + side for side in (0, 1) for edge in edges], *_KEY.unpack(key))
     nodes = [end & _NODE_MASK for end in ends]
     left, right = _neighbours(nodes[:CYCLE_LENGTH]), _neighbours(nodes[CYCLE_LENGTH:])
-    edge, length = 0, 0
-    while True:
+    edge = length = 0
+    while not length or (edge and length < CYCLE_LENGTH):
         edge = right[left[edge]]
         length += 2
-        if edge == 0:
-            break
     if length != CYCLE_LENGTH:
         raise InvalidProof("one cycle", f"the cycle of the first nonce has {length} edges, not {CYCLE_LENGTH}")
 
