@@ -1,9 +1,9 @@
-"""The blue set of a DAG, as the node colours it (PHANTOM's greedy algorithm with a horizon).
+"""The blue set of a block's past, as the node colours it: PHANTOM's greedy algorithm, with a horizon.
 
-The blue set of a block's past goes on from the blue set of one of its parents, with the parent: from the one where
-most become blue. To that are added, in the order of their ids, those blocks of the parent's anticone whose own anticone
-has at most k blue blocks. Of the block's past only the last 200 generations are looked at, and in them an ancestor or
-descendant more than 200 generations away counts as one of the anticone.
+Each parent is tried as the selected parent: the blue set of its past, then the parent itself, then, in the order of
+their ids, the blocks of its anticone that have at most k blue blocks in their own anticone. The largest of these sets
+is the block's; of several, that of the lowest id. Only the last 200 generations of the block's past take part, and among
+them an ancestor or descendant more than 200 generations away counts as a member of the anticone.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ KEPT = 1000
 
 
 class Colour(NamedTuple):
-    """How the blue set of a block's past goes on from that of a parent's past.
+    """The blue set of a block's past, as what it adds to the blue set of the selected parent's past.
 
-    :param parent: the parent, which is blue; -1 for a genesis block.
+    :param selected: the selected parent, which is blue; -1 for a genesis block.
     :param added: the other blocks that become blue.
     """
 
-    parent: int
+    selected: int
     added: tuple[int, ...]
 
 
@@ -47,7 +47,7 @@ class Colouring:
         self._tips: tuple[int, Colour, int] = (0, Colour(-1, ()), 0)
 
     def colour(self, number: int) -> Colour:
-        """Return how the blue set of a block's past came to be."""
+        """Return what the blue set of a block's past adds to that of its selected parent's."""
         # parents first, so that none waits for another
         while len(self._colours) <= number:
             self._colours.append(self._new_colour(len(self._colours)))
@@ -57,9 +57,9 @@ class Colouring:
         """Return the blue set of a block's past, and the block."""
         bits, at = 0, number
         while at >= 0 and at not in self._sets:
-            parent, added = self.colour(at)
+            selected, added = self.colour(at)
             bits |= sum(1 << each for each in added) | 1 << at
-            at = parent
+            at = selected
         if at >= 0:
             bits |= self._sets[at]
         self._keep(number, bits)
@@ -75,7 +75,7 @@ class Colouring:
         return self._all()[2]
 
     def colour_of_all(self) -> Colour:
-        """Return how that blue set came to be from a tip's, older blocks left out."""
+        """Return what that blue set adds to the selected tip's, without blocks beyond the horizon."""
         return self._all()[1]
 
     def _all(self) -> tuple[int, Colour, int]:
@@ -102,7 +102,7 @@ class Colouring:
         return Colour(parents[0] if parents else -1, ())
 
     def _best(self, parents: Iterable[int], area: int, number: int, top: int) -> tuple[Colour, int]:
-        """Return the largest of the blue sets that go on from one of ``parents`` each, and how.
+        """Return the largest of the blue sets with one of ``parents`` each as the selected parent, and what it adds.
 
         :param area: the blocks that may become blue.
         :param number: of the block whose parents they are.

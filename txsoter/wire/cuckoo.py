@@ -57,8 +57,8 @@ def check_cycle(key: bytes, nonces: Sequence[int]) -> None:
     ends = _siphash([2 * edge + side for side in (0, 1) for edge in edges], *_KEY.unpack(key))
     nodes = [end & _NODE_MASK for end in ends]
     left, right = _neighbours(nodes[:CYCLE_LENGTH]), _neighbours(nodes[CYCLE_LENGTH:])
-    edge = length = 0
-    while not length or (edge and length < CYCLE_LENGTH):
+    edge, length = right[left[0]], 2
+    while edge and length < CYCLE_LENGTH:
         edge = right[left[edge]]
         length += 2
     if length != CYCLE_LENGTH:
