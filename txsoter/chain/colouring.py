@@ -2,8 +2,8 @@
 
 Each parent is tried as the selected parent: the blue set of its past, then the parent itself, then, in the order of
 their ids, the blocks of its anticone that have at most k blue blocks in their own anticone. The largest of these sets
-is the block's; of several, that of the lowest id. Only the last 200 generations of the block's past take part, and among
-them an ancestor or descendant more than 200 generations away counts as a member of the anticone.
+is the block's; of several, that of the lowest id. Only the last 200 generations of the block's past take part, and
+among them an ancestor or descendant more than 200 generations away counts as a member of the anticone.
 """
 
 from __future__ import annotations

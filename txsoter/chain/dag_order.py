@@ -43,8 +43,8 @@ def node_order(graph: BlockGraph, keys: list[Any], colouring: Colouring) -> list
 def parents_first_order(graph: BlockGraph, keys: list[Any], colouring: Colouring) -> list[int]:
     """Return an order of all blocks in which parents come first.
 
-    Before a block comes the past of its selected parent, then that of its other blue parents by id, then that of its red
-    parents by id, each with the parent behind it. So the order of a block's past never changes.
+    Before a block comes the past of its selected parent, then that of its other blue parents by id, then that of its
+    red parents by id, each with the parent behind it. So the order of a block's past never changes.
     """
     above_tips = len(graph)
     order: list[int] = []
