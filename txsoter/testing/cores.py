@@ -353,6 +353,10 @@ class CorePeer:
 
     def accepted(self) -> None:
         """Begin: the other end is open."""
+        if self.is_closing:
+            # a subclass has just given up
+            self._pipe.put(Packet.RESET)
+            return
         self.connected = True
         self._decided()
         self._begin()

@@ -413,7 +413,7 @@ class Host:
         except (RequestFailed, SendQueueFull):
             return
 
-    def request(self, peer: Any, timeout: float) -> Deferred[Any]:
+    def request(self, peer: Any, timeout: float) -> Any:
         """One of all kinds of requests."""
         number = self.mail.number()
         payload = number.to_bytes(8, "little")

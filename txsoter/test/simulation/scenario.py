@@ -277,8 +277,8 @@ class Scenario:
     def look(self) -> None:
         """What must hold at any time."""
         for host in self.hosts:
-            sides = [peer.side for peer in host.live if peer.state is not State.CONNECTING]
-            for side in sides:
+            sides = [peer.side for peer in host.live]
+            for side in [side for side in sides if side.peer.state is not State.CONNECTING]:
                 for wrong in (*properties.bounds(side), *properties.liveness(side), *properties.confirmation(side)):
                     self.ledger.complain(wrong)
             for config in host.configs:
