@@ -111,7 +111,7 @@ class Connection:
 
     @property
     def may_hang_up(self) -> bool:
-        """Whether everything that is still to be sent before closing has been sent."""
+        """True once everything that is still to be sent before closing has been sent."""
         channel = self.channel
         return channel.state is State.CLOSING and not len(channel.queue)
 
@@ -328,7 +328,7 @@ class Connection:
 
     @property
     def wants_data(self) -> bool:
-        """Whether reading on could lead to anything now."""
+        """True if reading on could lead to anything now."""
         channel = self.channel
         if channel.state.is_closing:
             return True

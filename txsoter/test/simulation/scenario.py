@@ -277,12 +277,14 @@ class Scenario:
     def look(self) -> None:
         """What must hold at any time."""
         for host in self.hosts:
-            sides = [peer.side for peer in host.live]
-            for side in [side for side in sides if side.peer.state is not State.CONNECTING]:
-                for wrong in (*properties.bounds(side), *properties.liveness(side), *properties.confirmation(side)):
-                    self.ledger.complain(wrong)
+            sides = {peer.side: peer.stats() for peer in host.live}
+            for side, stats in sides.items():
+                if side.peer.state is not State.CONNECTING:
+                    for holds in (properties.bounds, properties.liveness, properties.confirmation):
+                        for wrong in holds(side, stats):
+                            self.ledger.complain(wrong)
             for config in host.configs:
-                for wrong in properties.budget(config, [side for side in sides if side.config is config]):
+                for wrong in properties.budget(config, {side: sides[side] for side in sides if side.config is config}):
                     self.ledger.complain(f"{host.node} {wrong}")
 
     # -- the end -------------------------------------------------------------------------------
@@ -350,5 +352,5 @@ class Scenario:
             for what in host.leftovers():
                 ledger.complain(f"is left of {host.node}: {what}")
             for config in host.configs:
-                for wrong in properties.budget(config, []):
+                for wrong in properties.budget(config, {}):
                     ledger.complain(f"{host.node} {wrong}")
