@@ -20,9 +20,10 @@ import pytest
 from txsoter.chain import GolombFilter, golomb_coding
 from txsoter.core import deadlines, handshake, keepalive, rules
 from txsoter.core.channel import Channel
+from txsoter.core.connection import Connection
 from txsoter.core.handshake import LiveNonces
 from txsoter.core.requests import Requests
-from txsoter.core.send_queue import SendQueue
+from txsoter.core.send_queue import Entry, SendQueue
 from txsoter.errors import CloseCause, ClosedBy, CloseReason, InvalidProof
 from txsoter.peer.factory import SoterFactory
 from txsoter.peer.protocol import SoterPeerProtocol
@@ -407,16 +408,16 @@ def hangs_up_between_events() -> bytes:
     return life(turn, sends, turn, pong, does("an_event_is_taken"), does("closes"), manners=LAZY | ROUND_TRIPS)
 
 
-def tells_twice(queue: SendQueue, written: Any = SendQueue.written) -> None:
-    written(queue)
-    queue.untold += queue.untold
+def tells_twice(connection: Connection, batch: list[Entry], written: Any = Connection.written) -> None:
+    written(connection, batch)
+    connection.channel.queue.untold += connection.channel.queue.untold
 
 
 @pytest.mark.parametrize(
     ("words", "data", "broken", "name", "instead"),
     [
         ("division", life, FrameDecoder, "feed", fails),
-        ("not out", lambda: life(does("application_sends", 0, 0, 1)), SendQueue, "written", tells_twice),
+        ("not out", lambda: life(does("application_sends", 0, 0, 1)), Connection, "written", tells_twice),
         ("end came before tokens", lambda: life(does("application_asks")), Requests, "close", forgets_requests),
         (
             "end came before tokens",
