@@ -148,6 +148,9 @@ class Connection:
                 command = sanitize(reject.rejected, 12)
                 if channel.state is not State.READY:
                     by, cause = ClosedBy.REMOTE, CloseCause.REJECTED
+            if by is not ClosedBy.LOCAL and reject is None:
+                hint = channel.handshake.end_before_version(channel.config.network)
+                detail = "; ".join(each for each in (detail, hint) if each)
             channel.reason = close_reason(by, cause, detail, command, reject)
         channel.state = transition(channel.state, Trigger.LOST)
         channel.finish()

@@ -96,6 +96,8 @@ def _version_received(channel: Channel, version: Version, check: bytes) -> bool:
     own_nonces = () if config.allow_self_connections else LIVE_NONCES
     refusal = check_version(version, config.network, config.user_agent_name, config.semantic_version, own_nonces)
     if refusal is not None:
+        if refusal.cause is CloseCause.SELF_CONNECTION:
+            LIVE_NONCES.refuse(version.nonce)
         reason = refusal.detail.encode()
         reject = None if refusal.code is None else Reject(b"version", refusal.code, reason)
         channel.close(refusal.cause, sanitize(refusal.detail), final_reject=reject)

@@ -25,6 +25,7 @@ from txsoter.core.stats import PeerStats, snapshot
 from txsoter.errors import CloseCause, CloseReason, FieldError, LocalError, MalformedMessage
 from txsoter.peer.addressing import host_and_port
 from txsoter.peer.config import PeerConfig
+from txsoter.peer.endpoints import check_config
 from txsoter.peer.session import Session
 from txsoter.wire import (
     ZERO_HASH,
@@ -65,12 +66,14 @@ class SoterPeerProtocol(Protocol):
     :ivar config: as given.
     :ivar inbound: as given.
     :ivar id: a number that no other peer of this process has.
+    :raises txsoter.errors.FieldError: if ``config`` is none.
     """
 
     # which methods it has beyond ITransport's depends on the endpoint
     transport: Any
 
     def __init__(self, config: PeerConfig, inbound: bool = False) -> None:
+        check_config(config)
         self.config = config
         self.inbound = inbound
         self.id = next(_ids)
