@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from txsoter.core.announcer import Announcer
 from txsoter.core.config import ConnectionConfig
-from txsoter.core.dispatch_table import DispatchTable
+from txsoter.core.dispatch_table import DispatchTable, Handler
 from txsoter.core.events import Closed, Event, Notice, Observed, Received, RequestEnded, SendFailed, WriteFailed
 from txsoter.core.handshake import Handshake
 from txsoter.core.keepalive import PingTracker
@@ -62,6 +62,7 @@ class Channel:
     :ivar reason: of the connection's end, once that has begun.
     :ivar events: those that :meth:`Connection.next_event` gives next.
     :ivar in_hand: the message that is being handled, or None.
+    :ivar handler: the handler of it that is waited for, or None.
     :ivar heard_at: the remote's time at which its last message came.
     :ivar connected_at: time at which the connection was made, or None.
     :ivar closing_since: time at which its end began; None again once the transport was to be aborted.
@@ -79,6 +80,7 @@ class Channel:
         "counters",
         "events",
         "handled_since",
+        "handler",
         "handshake",
         "heard_at",
         "host",
@@ -120,6 +122,7 @@ class Channel:
         self.in_hand: Received | None = None
         self.heard_at = 0.0
         self.handled_since = 0.0
+        self.handler: Handler | None = None
         self.slow_handler_due: float | None = None
         self.connected_at: float | None = None
         self.closing_since: float | None = None

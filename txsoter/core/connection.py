@@ -391,6 +391,17 @@ class Connection:
         if self.channel.table.observes_writes:
             self.channel.events.append(WriteFailed(message, error))
 
+    def forget_early(self, token: Any) -> bool:
+        """Tell whether ``token`` is of a message that waits for the handshake; it is told nothing any more then."""
+        early = self.channel.handshake.early
+        for _, _, each in early or ():
+            if each is token or (isinstance(each, Request) and each.token is token):
+                assert early is not None
+                early.forget(each)
+                self.channel.requests.give_up(token)
+                return True
+        return False
+
     def data_to_send(self, now: float) -> tuple[bytes, list[Entry]] | None:
         """Return bytes for the transport, and the entries that are complete with them; None when there is nothing."""
         return self.channel.queue.take(now)

@@ -311,7 +311,9 @@ class Driver:
                 adapter.handler_failed(error, message[0].shared.command)
                 continue
             if result is not None and not self._finished(result, message, handlers, results):
+                state.handler = handler
                 return False
+        state.handler = None
         return True
 
     def _finished(self, result: Any, message: Received, handlers: Iterator[Handler], results: list[Any]) -> bool:

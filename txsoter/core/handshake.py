@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from typing import Any, NamedTuple
 
 from txsoter.core.agents import SemanticVersion, agent_versions
@@ -160,6 +160,15 @@ class EarlyMessages:
         """Let a message wait."""
         self._entries.append((message, encoding, token))
         self.size += size
+
+    def __iter__(self) -> Iterator[tuple[Message, Encoding, Any]]:
+        return iter(self._entries)
+
+    def forget(self, token: Any) -> None:
+        """Send the message of ``token`` all the same, but tell nobody."""
+        self._entries = [
+            (message, encoding, None if each is token else each) for message, encoding, each in self._entries
+        ]
 
     def take(self) -> list[tuple[Message, Encoding, Any]]:
         """Remove and return all, in order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from inspect import iscoroutine
+from inspect import getgeneratorlocals, iscoroutine, isgenerator
 from threading import get_ident
 from typing import Any
 
@@ -35,7 +35,7 @@ from txsoter.core.log_text import MessageLog, log_lines
 from txsoter.core.sanitize import sanitize
 from txsoter.core.send_queue import Entry
 from txsoter.core.state import State
-from txsoter.errors import CloseCause, ClosedBy, ConnectionClosed, LocalError, MalformedMessage
+from txsoter.errors import CloseCause, ClosedBy, ConnectionClosed, IllegalTransition, LocalError, MalformedMessage
 from txsoter.peer.addressing import address_text, host_and_port, remote_address
 from txsoter.peer.config import PeerConfig
 from txsoter.peer.deferreds import Waiters, fail_quietly
@@ -201,16 +201,22 @@ class Session:
 
     def wait_for(self, result: Any, done: Callable[[Any, BaseException | None], None]) -> bool:
         """Call ``done`` with the outcome of a handler's Deferred or coroutine."""
-        if iscoroutine(result):
-            result = Deferred.fromCoroutine(result)
-        elif not isinstance(result, Deferred):
-            return False
+        is_waited_for = _wait_for(result, done)
+        if is_waited_for and self.driver.connection.state is not State.READY:
+            self._refuse_deadlock(_awaited(result))
+        return is_waited_for
 
-        def failed(failure: Failure) -> None:
-            done(None, failure.value)
-
-        result.addCallbacks(lambda value: done(value, None), failed)
-        return True
+    def _refuse_deadlock(self, awaited: Any) -> None:
+        """Fail what a listener waits for, if that can only come when it is done."""
+        if not isinstance(awaited, Deferred) or awaited.called:
+            return
+        if self.ready.remove(awaited):
+            what = "when_ready()"
+        elif self.driver.connection.forget_early(awaited):
+            what = "a message that is sent when the handshake is over"
+        else:
+            return
+        awaited.errback(IllegalTransition(f"a listener that waits for {what} waits for itself: do not wait in it"))
 
     def handler_failed(self, error: BaseException, command: str) -> None:
         """Log that a handler failed, and tell the connection."""
@@ -298,8 +304,10 @@ class Session:
 
     def _slow_handler(self, event: SlowHandler) -> None:
         _log.warn(
-            "{peer}: the listener for {command} has not finished for {seconds:.0f} s; no message is handled meanwhile",
+            "{peer}: the listener {listener} for {command} has not finished for {seconds:.0f} s; "
+            "no message is handled meanwhile",
             peer=self.text(),
+            listener=event.listener,
             command=sanitize(event.command, 12),
             seconds=event.seconds,
         )
@@ -343,7 +351,7 @@ class Session:
             self.handler_failed(error, name)
             return
         if result is not None:
-            self.wait_for(result, lambda _, error: None if error is None else self.handler_failed(error, name))
+            _wait_for(result, lambda _, error: None if error is None else self.handler_failed(error, name))
 
     def cross(self, verb: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a verb in the reactor's thread, from another.
@@ -394,6 +402,27 @@ _EVENTS: dict[type, Callable[[Session, Any], None]] = {
     Notice: Session._notice,
     Closed: Session._closed,
 }
+
+
+def _wait_for(result: Any, done: Callable[[Any, BaseException | None], None]) -> bool:
+    if iscoroutine(result):
+        result = Deferred.fromCoroutine(result)
+    elif not isinstance(result, Deferred):
+        return False
+
+    def failed(failure: Failure) -> None:
+        done(None, failure.value)
+
+    result.addCallbacks(lambda value: done(value, None), failed)
+    return True
+
+
+def _awaited(result: Any) -> Any:
+    """Return what a coroutine is suspended on, through the coroutines that it awaits; anything else as it is."""
+    while iscoroutine(result):
+        result = result.cr_await
+    # newer Deferreds are awaited by a generator of theirs
+    return getgeneratorlocals(result).get("self") if isgenerator(result) else result
 
 
 def _not_yet() -> float:
