@@ -67,7 +67,7 @@ class _Scrape(Protocol):
         self.answered: Deferred[bytes] = Deferred()
         self._parts: list[bytes] = []
         assert self.transport is not None
-        self.transport.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+        self.transport.write(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
 
     def dataReceived(self, data: bytes) -> None:
         self._parts.append(data)

@@ -22,10 +22,11 @@ from pieces import PROTOCOL_VERSIONS, RAW, Piece, framed, mutated, parsed
 
 from txsoter.core.announcer import checked_vector
 from txsoter.core.config import ConnectionConfig
-from txsoter.core.connection import Connection, make_dispatch_table
+from txsoter.core.connection import Connection
 from txsoter.core.events import FLUSH, READY, Closed, Notice, Observed, RequestEnded, RoundTrip, SendFailed
 from txsoter.core.handshake import LIVE_NONCES
 from txsoter.core.reader import MESSAGE_OVERHEAD
+from txsoter.core.rules import make_dispatch_table
 from txsoter.core.state import State
 from txsoter.core.stats import PeerStats, snapshot
 from txsoter.errors import CloseCause, ClosedBy, LocalError, MalformedMessage, NeedMoreData
@@ -377,7 +378,7 @@ class Life:
     # -- what must hold ------------------------------------------------------------------------
 
     def stats(self) -> PeerStats:
-        return snapshot(self.connection, id=1, address="", last_announced_block=None, now=self.now, wall=1.6e9)
+        return snapshot(self.connection, id=1, address="", now=self.now, wall=1.6e9)
 
     def check(self) -> None:
         """At any time."""

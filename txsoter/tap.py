@@ -25,7 +25,7 @@ from txsoter.service.book import book_json, book_table, read_book
 from txsoter.service.node import NodeService, NodeSettings
 from txsoter.service.options import OFF, BadOption
 from txsoter.service.peers import having_nothing
-from txsoter.service.process import ProcessService
+from txsoter.service.process import LOG_RATE, ProcessService
 from txsoter.service.scores import LOOPBACK
 from txsoter.service.settings import SettingsError, arguments, read_settings
 from txsoter.wire import PROTOCOL_VERSION
@@ -55,6 +55,8 @@ _COUNTS = (
     ("max-bytes-per-second", None, "Bytes a second past which a remote is read no faster."),
 )
 _BUDGET = made.size("memory-budget", off=True)
+
+_LOG_RATE = made.number("log-rate", 1, off=True)
 
 _COMMAND_LINE_ONLY = ("config", "help", "version", "verbose", "book", "book-json")
 
@@ -120,6 +122,7 @@ class Options(BaseOptions):
             "Bytes of one connection; its oldest go.",
             made.size("capture-connection"),
         ],
+        ["log-rate", None, int(LOG_RATE), f"Log lines of one kind a second; or {OFF}.", _LOG_RATE],
         ["config", None, None, "TOML file with options, named as here; what is given here wins."],
     ]
     optFlags: ClassVar = [
@@ -344,7 +347,9 @@ def makeService(options: Options) -> ProcessService:
         node.listen(endpoint, name)
     for name, endpoint in options.connects:
         node.dial(endpoint, name)
-    process = ProcessService(options.parent or {}, node.summary, bool(options["json-logs"]))
+    # twist's parent is another class, and keeps its own log
+    twistd = options.parent if options.parent is not None and "nodaemon" in options.parent else {}
+    process = ProcessService(twistd, node.summary, bool(options["json-logs"]), options["log-rate"])
     # any, for Twisted has no types here
     parent: Any = process
     parent.addService(node)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from itertools import count
 from typing import Any, TypeVar
 
 from typing_extensions import Self
@@ -13,15 +12,16 @@ from typing_extensions import Self
 from txsoter.aio.messages import Messages
 from txsoter.aio.session import Session
 from txsoter.aio.waiters import Answer, fail
-from txsoter.core.address_push import LastAsked, address_caches, pick_addresses
+from txsoter.core.address_push import address_caches, pick_addresses
 from txsoter.core.announcer import checked_vector
 from txsoter.core.answer_iterator import each_answer
 from txsoter.core.dispatch_table import DispatchTable, Handler
 from txsoter.core.listeners import table_of
 from txsoter.core.log_text import MessageLog
+from txsoter.core.rejects import lacks_hash, make_reject
 from txsoter.core.state import State
-from txsoter.core.stats import PeerStats, snapshot
-from txsoter.errors import CloseCause, CloseReason, FieldError
+from txsoter.core.stats import PEER_IDS, PeerStats, snapshot
+from txsoter.errors import CloseCause, CloseReason, FieldError, LocalError
 from txsoter.peer.config import PeerConfig
 from txsoter.wire import (
     ZERO_HASH,
@@ -34,6 +34,8 @@ from txsoter.wire import (
     InventoryVector,
     Message,
     NetAddress,
+    Reject,
+    VerAck,
 )
 
 __all__ = ["Peer", "check_config"]
@@ -41,7 +43,6 @@ __all__ = ["Peer", "check_config"]
 A = TypeVar("A", bound=Message)
 
 _CONFIGURED: Any = object()
-_ids = count(1)
 
 
 def check_config(config: PeerConfig) -> None:
@@ -74,22 +75,25 @@ class Peer:
     def __init__(self, config: PeerConfig, inbound: bool, on_ended: Callable[[Peer], None] | None = None) -> None:
         self.config = config
         self.inbound = inbound
-        self.id = next(_ids)
-        table = config.shared(Peer, self._make_table)
+        self.id = next(PEER_IDS)
+        table = self._table(hands_over=False)
         self._session = Session(self, config, inbound, table, on_ended)
         self._connection = self._session.connection
         self._driver = self._session.driver
-        self._last_announced_block: Hash | None = None
-        self._asked: dict[type[Message], LastAsked] = {}
 
-    def _make_table(self) -> DispatchTable:
-        """Return the dispatch table of all peers of this config."""
+    def _table(self, hands_over: bool) -> DispatchTable:
+        """Return the dispatch table of all peers of this config.
+
+        :param hands_over: the table of those whose messages are iterated over.
+        """
+        return self.config.shared((Peer, hands_over), lambda: self._make_table(hands_over))
+
+    def _make_table(self, hands_over: bool) -> DispatchTable:
         before: tuple[Handler, ...] = ()
         if self.config.log_messages > MessageLog.OFF:
             before = (lambda peer, message, payload: peer._session.reporter.log_message(message, payload, sends=False),)
-        return table_of(
-            self.config.listeners, before, (lambda peer, message, payload: peer._session.hand_over(message),)
-        )
+        hand_over = (lambda peer, message, payload: peer._session.hand_over(message),)
+        return table_of(self.config.listeners, before, lambda kind: hand_over if hands_over or kind is VerAck else ())
 
     @property
     def protocol(self) -> asyncio.Protocol:
@@ -111,10 +115,7 @@ class Peer:
         :raises txsoter.errors.LocalError: when the message cannot be encoded; nothing is sent then.
         """
         done: asyncio.Future[None] = self._session.loop.create_future()
-        try:
-            self._connection.send(message, encoding, done)
-        finally:
-            self._driver.sending()
+        self._driver.send(message, encoding, done)
         return done
 
     def request(
@@ -185,6 +186,7 @@ class Peer:
         It misses nothing when it is called before anything is awaited behind ``connect()`` or :meth:`when_ready`, or
         at the beginning of an ``on_ready`` listener that is a coroutine function.
         """
+        self._connection.use_table(self._table(hands_over=True))
         return self._session.messages()
 
     # -- inventory -----------------------------------------------------------------------------
@@ -210,12 +212,11 @@ class Peer:
 
     def update_height(self, height: int) -> None:
         """Note that the remote has a block of that height, for ``stats().max_height``, which only grows."""
-        channel = self._connection.channel
-        channel.max_height = max(channel.max_height, height)
+        self._connection.update_height(height)
 
     def update_announced_block(self, block_hash: Hash) -> None:
         """Note the block that the remote announced last, for ``stats().last_announced_block``."""
-        self._last_announced_block = block_hash
+        self._connection.channel.last_announced_block = block_hash
 
     # -- pushing -------------------------------------------------------------------------------
 
@@ -241,10 +242,21 @@ class Peer:
 
     def _push(self, messages: Sequence[Message]) -> None:
         """Send all of ``messages``, or none if one of them cannot be encoded."""
-        encoded = [self._connection.encode(message) for message in messages]
+        encoded = [self._encoded(message) for message in messages]
         for message, frame in zip(messages, encoded, strict=True):
-            self._connection.send(message, encoded=frame)
-            self._driver.sending()
+            self._driver.send(message, Encoding.BASE, None, frame)
+
+    def _encoded(self, message: Message) -> tuple[bytes, int]:
+        """Encode a message.
+
+        :raises LocalError: if that cannot be; ``on_write`` is told.
+        """
+        try:
+            return self._connection.encode(message)
+        except LocalError as error:
+            self._connection.encoding_failed(message, error)
+            self._driver.run()
+            raise
 
     def push_get_blocks(self, height: int | None = None, stop: Hash = ZERO_HASH) -> asyncio.Future[None]:
         """Ask for the blocks above ``height``; a repeat of the last call is dropped, unless ``stop`` is zero.
@@ -261,15 +273,33 @@ class Peer:
         return self._ask(GetHeaders(protocol_version=self.config.protocol_version, height=height, stop=stop))
 
     def _ask(self, question: GetBlocks | GetHeaders) -> asyncio.Future[None]:
-        # a repeated getblocks without a stop asks for more, and is not dropped
-        asked = self._asked.get(type(question))
-        if asked is None:
-            asked = self._asked[type(question)] = LastAsked(zero_repeats=isinstance(question, GetHeaders))
-        if not asked.repeats(question.height, question.stop):
-            return self.send(question)
-        dropped: asyncio.Future[None] = self._session.loop.create_future()
-        dropped.set_result(None)
-        return dropped
+        # an error surfaces here, and is no question asked
+        encoded = self._encoded(question)
+        done: asyncio.Future[None] = self._session.loop.create_future()
+        if self._connection.repeats(question):
+            done.set_result(None)
+        else:
+            self._driver.send(question, Encoding.BASE, done, encoded)
+        return done
+
+    def push_reject(
+        self, command: str | bytes, code: int, reason: str | bytes, hash: Hash | None = None
+    ) -> asyncio.Future[None]:
+        """Send a ``reject``; nothing to a remote too old to know it.
+
+        :param command: of the message refused.
+        :param code: see :class:`~txsoter.wire.RejectCode`.
+        :param hash: of the block or transaction refused; needed for these two, and for no other.
+        :return: as :meth:`send`; is done already when nothing is sent.
+        """
+        message = make_reject(command, code, reason, hash)
+        if self._connection.channel.handshake.pver < Reject.since:
+            nothing: asyncio.Future[None] = self._session.loop.create_future()
+            nothing.set_result(None)
+            return nothing
+        if lacks_hash(message):
+            self._session.reporter.note("warn", f"a reject of {message.rejected.decode()} should name its hash")
+        return self.send(message)
 
     # -- ending --------------------------------------------------------------------------------
 
@@ -360,7 +390,6 @@ class Peer:
             self._connection,
             id=self.id,
             address=self.address,
-            last_announced_block=self._last_announced_block,
             now=self._session.now(),
             wall=time.time(),
         )

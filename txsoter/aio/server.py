@@ -11,8 +11,8 @@ from typing_extensions import Self
 
 from txsoter.aio.peer import Peer, check_config
 from txsoter.aio.session import remote_of
+from txsoter.core.admission import Admission
 from txsoter.ip import address_group
-from txsoter.peer.admission import Admission
 from txsoter.peer.config import PeerConfig
 
 __all__ = ["Server", "connect", "serve"]
@@ -63,7 +63,6 @@ class Server:
 
     :ivar config: as given.
     :ivar peers: those that live, from their being made to their end.
-    :ivar refused: how many connections were refused because there were enough.
     :raises txsoter.errors.FieldError: if the config has a clock.
     """
 
@@ -71,7 +70,6 @@ class Server:
         check_config(config)
         self.config = config
         self.peers: set[Peer] = set()
-        self.refused = 0
         self._admission = Admission(config.max_connections, config.max_connections_per_address)
         self._groups: dict[Peer, str | None] = {}
         self._listening: list[asyncio.Server] = []
@@ -90,6 +88,11 @@ class Server:
     def sockets(self) -> list[Any]:
         """The sockets that it listens on; ``getsockname()`` of one tells the port."""
         return [each for listening in self._listening for each in listening.sockets]
+
+    @property
+    def refused(self) -> int:
+        """Connections that were refused because there were enough."""
+        return self._admission.refused
 
     async def close(self, reason: str = "") -> None:
         """Listen no more, end all connections, and wait until they have ended.
@@ -117,9 +120,7 @@ class Server:
         group = address_group(host)
         refusal = self._admission.refusal(group)
         if refusal is not None:
-            self.refused += 1
-            # a stranger who dials and dials must not fill the log
-            if self.refused & (self.refused - 1) == 0:
+            if self._admission.refuse():
                 _log.warning("%s refused: %s; %d in all", address, refusal, self.refused)
             return None
         peer = Peer(self.config, inbound=True, on_ended=self._forget)

@@ -12,12 +12,12 @@ from inspect import isawaitable
 from typing import Any, cast
 
 from txsoter.aio.messages import Messages
-from txsoter.aio.reporting import Reporter
 from txsoter.aio.waiters import Waiters, fail, succeed
 from txsoter.core.connection import Connection
 from txsoter.core.dispatch_table import DispatchTable
 from txsoter.core.driver import Driver
 from txsoter.core.events import Event
+from txsoter.core.reporting import Reporter
 from txsoter.core.send_queue import Entry
 from txsoter.core.state import State
 from txsoter.errors import CloseCause, ClosedBy, CloseReason, MalformedMessage
@@ -148,7 +148,6 @@ class Session(asyncio.Protocol):
 
     def _expired(self) -> None:
         self._timer = None
-        self.connection.channel.rearm = True
         self.driver.timeout()
 
     def wait_for(self, result: Any, done: Callable[[Any, BaseException | None], None]) -> bool:
@@ -185,6 +184,9 @@ class Session(asyncio.Protocol):
         else:
             error = task.exception()
             done(None if error is not None else task.result(), error)
+
+    def handler_waits(self, result: Any) -> None:
+        """Nothing: its task has not begun yet."""
 
     def handler_failed(self, error: BaseException, command: str) -> None:
         """Log that a handler failed, and tell the connection."""

@@ -4,7 +4,7 @@ On the command line: ``python -m txsoter.capture --help``.
 """
 
 from txsoter.capture.errors import CaptureError
-from txsoter.capture.recorder import Capture
+from txsoter.capture.recorder import Capture, CaptureState
 from txsoter.capture.records import Record, RecordFile
 
-__all__ = ["Capture", "CaptureError", "Record", "RecordFile"]
+__all__ = ["Capture", "CaptureError", "CaptureState", "Record", "RecordFile"]

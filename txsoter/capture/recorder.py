@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
@@ -25,17 +26,18 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txsoter.capture.errors import reason_of
+from txsoter.capture.errors import CaptureError, reason_of
 from txsoter.capture.store import CaptureStore
 from txsoter.capture.taped import TapedPeer, taped
 from txsoter.capture.tapes import Tape
+from txsoter.clock import monotonic
 from txsoter.errors import FieldError
 from txsoter.peer.protocol import SoterPeerProtocol
 
 if TYPE_CHECKING:
     from txsoter.peer.config import PeerConfig
 
-__all__ = ["MAX_CONNECTION", "MAX_TOTAL", "Capture"]
+__all__ = ["MAX_CONNECTION", "MAX_TOTAL", "Capture", "CaptureState"]
 
 MAX_TOTAL = 1 << 30
 """What all captures in a directory take on the disk by default, in bytes."""
@@ -52,6 +54,30 @@ FLUSH_INTERVAL = 1.0
 MAX_WAITING = 1 << 26
 """Bytes that may wait for the disk; what comes beyond that is not recorded."""
 
+FIRST_RETRY = 1.0
+"""Seconds after a failure of the disk until it is tried again."""
+
+LAST_RETRY = 300.0
+"""The most seconds until then: each failure doubles them, and twice as many without one begin anew."""
+
+
+@attrs.frozen
+class CaptureState:
+    """How a capture goes.
+
+    :ivar reason: why nothing is recorded now; None while it records.
+    :ivar stored: bytes that its folders take on the disk.
+    :ivar waiting: bytes that are recorded and not written yet.
+    :ivar dropped: reads and writes that were not recorded.
+    :ivar failures: how often recording has stopped by a failure.
+    """
+
+    reason: str | None
+    stored: int
+    waiting: int
+    dropped: int
+    failures: int
+
 
 def unset_micros() -> Callable[[], int]:
     """Return a clock that gives microseconds since 1970, and that nobody can set from now on."""
@@ -63,8 +89,9 @@ class Capture(Service):
     """Makes peers whose conversations are recorded: what :class:`~txsoter.service.PeerService` takes as ``protocol``.
 
     Each connection gets a folder (see :mod:`txsoter.capture.records`), once something was said. It records while the
-    service runs; peers that it makes at other times are ordinary ones, and so is every peer once the disk fails: that
-    is logged as one warning, and nothing more is recorded.
+    service runs; peers that it makes at other times are ordinary ones. When the disk fails, nothing is recorded until
+    it can be written again, which is tried after one second, two, and so on up to five minutes: connections then go on
+    in new folders. A fault of the capture's own ends it for good. Peers notice neither.
 
     :param directory: where the folders go; made if it is not there.
     :param reactor: for the time to write, and its thread pool.
@@ -75,8 +102,9 @@ class Capture(Service):
         and from then on what has really passed, so that a recording has no gaps that were none.
     :param in_thread: runs what waits for the disk; by default in a thread of the reactor's pool.
     :raises FieldError: for limits that cannot be.
-    :ivar stopped: why nothing more is recorded, or None.
-    :ivar dropped: reads and writes that were not recorded because too much waited for the disk.
+    :ivar stopped: why nothing is recorded now, or None.
+    :ivar dropped: reads and writes that were not recorded because too much waited for the disk, or it failed.
+    :ivar failures: how often recording has stopped by a failure.
     """
 
     log = Logger()
@@ -98,8 +126,9 @@ class Capture(Service):
         if max_total < max_connection:
             raise FieldError("Capture.max_total", max_total, f"at least max_connection, {max_connection}")
         self.stopped: str | None = None
-        self.dropped = 0
+        self.dropped = self.failures = 0
         self._micros = micros
+        self._now = monotonic(reactor)
         self._reactor = reactor
         self._store = CaptureStore(Path(directory), max_total, max_connection) if store is None else store
         self._in_thread = self._in_pool if in_thread is None else in_thread
@@ -111,6 +140,11 @@ class Capture(Service):
         self._waiting = 0
         self._writing: int | None = None
         self._later: IDelayedCall | None = None
+        self._retry: IDelayedCall | None = None
+        self._retry_after = FIRST_RETRY
+        self._failed_at = 0.0
+        self._comes_back = True
+        self._is_slow = False
         self._idle: list[Deferred[None]] = []
 
     def __call__(self, config: PeerConfig, inbound: bool = False) -> SoterPeerProtocol:
@@ -124,12 +158,18 @@ class Capture(Service):
         """Bytes that are recorded and not written yet."""
         return self._waiting + (self._writing or 0)
 
+    def state(self) -> CaptureState:
+        """Return how it goes."""
+        reason = self.stopped if self.running else "it does not run"
+        return CaptureState(reason, self._store.total, self.waiting, self.dropped, self.failures)
+
     def startService(self) -> None:
         """Make the directory, and record from now on.
 
         :raises CaptureError: when it cannot be written.
         """
         self._store.prepare()
+        self.stopped = None
         Service.startService(self)
 
     def stopService(self) -> Deferred[None]:
@@ -137,6 +177,7 @@ class Capture(Service):
         if not self.running:
             return succeed(None)
         Service.stopService(self)
+        self._cancel("_retry")
         for tape in list(self._tapes):
             tape.close("the capture ends")
         self.flush()
@@ -145,8 +186,8 @@ class Capture(Service):
     # -- what tapes call -----------------------------------------------------------------------
 
     def tape(self, peer: SoterPeerProtocol, address: str) -> Tape | None:
-        """A tape for a connection that begins; None when nothing is recorded."""
-        if not self.running or self.stopped is not None:
+        """A tape for a connection that begins; None when nothing is recorded, nor will be."""
+        if not self.running or (self.stopped is not None and not self._comes_back):
             return None
         tape = Tape(self, peer, address)
         self._tapes.add(tape)
@@ -161,16 +202,19 @@ class Capture(Service):
         self._tapes.discard(tape)
 
     def has_room(self, size: int) -> bool:
-        """Whether so many bytes more may wait for the disk."""
-        if self.waiting + size <= MAX_WAITING:
+        """Whether so many bytes more may be recorded now."""
+        if self.stopped is None and self.waiting + size <= MAX_WAITING:
             return True
-        if not self.dropped:
+        if self.stopped is None and not self._is_slow:
+            self._is_slow = True
             self.log.warn("the disk does not keep up with the capture: messages are left out")
         self.dropped += 1
         return False
 
     def added(self, tape: Tape, size: int) -> None:
         """So many bytes more wait on a tape."""
+        if self.stopped is not None:
+            return
         self._waiting += size
         self._full[tape] = None
         if self._waiting >= self._flush_size:
@@ -179,23 +223,27 @@ class Capture(Service):
             self._later = self._reactor.callLater(FLUSH_INTERVAL, self._flush_later)
 
     def failed(self, failure: Failure) -> None:
-        """Record no more, for good; the first call says so."""
-        if self.stopped is not None:
-            return
-        error = failure.value
-        if isinstance(error, OSError):
-            self.stopped = reason_of(error)
-        else:
-            self.stopped = repr(error)
+        """A fault of our own: record no more, for good; the first call says so."""
+        if self.stopped is None or self._comes_back:
+            self._comes_back = False
+            self._stop_recording(repr(failure.value))
             self.log.failure("the capture's own fault", failure)
+            for tape in self._tapes:
+                tape.stop()
+            self._tapes.clear()
+
+    def _stop_recording(self, reason: str) -> None:
+        """Drop what waits, and record nothing."""
+        self.stopped = reason
+        self.failures += 1
         directory = str(self._store.directory)
-        self.log.warn("capturing to {directory} stops: {reason}", directory=directory, reason=self.stopped)
+        self.log.warn("capturing to {directory} stops: {reason}", directory=directory, reason=reason)
         for tape in self._tapes:
-            tape.stop()
-        self._tapes.clear()
+            tape.drop()
         self._full.clear()
         self._waiting = 0
-        self._cancel()
+        for timer in ("_later", "_retry"):
+            self._cancel(timer)
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -207,7 +255,7 @@ class Capture(Service):
         """Have written what waits, unless that is being done."""
         if self._writing is not None or not self._full:
             return
-        self._cancel()
+        self._cancel("_later")
         pieces = [tape.piece() for tape in self._full]
         self._full.clear()
         self._writing, self._waiting = self._waiting, 0
@@ -222,16 +270,54 @@ class Capture(Service):
 
     def _not_written(self, failure: Failure) -> None:
         self._writing = None
-        self.failed(failure)
+        if isinstance(failure.value, OSError):
+            self._disk_failed(reason_of(failure.value))
+        else:
+            self.failed(failure)
+        self._tell_idle()
+
+    def _disk_failed(self, reason: str) -> None:
+        """Record nothing until the disk can be written again."""
+        now = self._now()
+        if self._failed_at + 2 * LAST_RETRY < now:
+            self._retry_after = FIRST_RETRY
+        self._failed_at = now
+        if self.stopped is None:
+            self._stop_recording(reason)
+        elif self._comes_back:
+            self.stopped = reason
+        if self.running and self._comes_back:
+            self._retry = self._reactor.callLater(self._retry_after, self._try_again)
+            self._retry_after = min(LAST_RETRY, self._retry_after * 2)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        self._writing = 0
+        self._in_thread(self._store.reopen).addCallbacks(self._can_be_written, self._cannot_be_written)
+
+    def _can_be_written(self, _: None) -> None:
+        self._writing = None
+        if self._comes_back:
+            self.stopped = None
+            self.log.info("capturing to {directory} again", directory=str(self._store.directory))
+        self._tell_idle()
+
+    def _cannot_be_written(self, failure: Failure) -> None:
+        self._writing = None
+        if isinstance(failure.value, CaptureError):
+            self._disk_failed(failure.value.reason)
+        else:
+            self.failed(failure)
         self._tell_idle()
 
     def _in_pool(self, write: Callable[[], None]) -> Deferred[None]:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), write)
 
-    def _cancel(self) -> None:
-        later, self._later = self._later, None
-        if later is not None:
-            later.cancel()
+    def _cancel(self, name: str) -> None:
+        timer = getattr(self, name)
+        setattr(self, name, None)
+        if timer is not None:
+            timer.cancel()
 
     def _when_idle(self) -> Deferred[None]:
         if self._writing is None:

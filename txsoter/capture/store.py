@@ -37,8 +37,8 @@ MAX_NAMES = 1000
 
 
 def open_to_append(path: Path) -> int:
-    """A descriptor of a file to write to the end of, which is made if it is not there."""
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o644)
+    """Open a file to write to its end; it is made, for its owner alone, if it is not there."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o600)
 
 
 @attrs.define(eq=False)
@@ -114,17 +114,28 @@ class CaptureStore:
         :raises CaptureError: when it cannot be written, or somebody else does.
         """
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = self._locked(self._open(self.directory / LOCK))
             found = [(each, _sizes(each)) for each in self.directory.iterdir() if is_ours(each)]
             ages = {path: max((path / name).stat().st_mtime for name in sizes) for path, sizes in found if sizes}
         except OSError as error:
+            self.release()
             raise CaptureError(self.directory, f"cannot be captured to: {reason_of(error)}") from None
         self._folders.clear()
         self._live.clear()
         self.total = 0
         for path, sizes in sorted(found, key=lambda each: (ages.get(each[0], 0.0), each[0])):
             self._account(path, size_on_disk(sizes))
+
+    def reopen(self) -> None:
+        """Prepare the directory anew after a failure. Connections go on in new folders.
+
+        :raises CaptureError: when it cannot be written, or somebody else does.
+        """
+        self.release()
+        for folder in self._live.values():
+            folder.path = folder.before = None
+        self.prepare()
 
     def _locked(self, file: int) -> int:
         # two that let go of old folders would remove each other's
@@ -183,7 +194,7 @@ class CaptureStore:
         for number in range(1, MAX_NAMES):
             path = self.directory / (name if number == 1 else f"{name}_{number}")
             try:
-                path.mkdir()
+                path.mkdir(mode=0o700)
             except FileExistsError:
                 continue
             folder.path = path

@@ -56,6 +56,7 @@ class Tape:
         "_closed",
         "_dropped",
         "_folder",
+        "_gap",
         "_micros",
         "_negotiated",
         "_network",
@@ -75,7 +76,7 @@ class Tape:
         self._folder = Folder(now, address, peer.inbound)
         self._reel = Reel(FrameSplitter([magic]), FrameSplitter([magic]), now)
         self._negotiated: Note = {}
-        self._dropped = 0
+        self._dropped = self._gap = 0
         self._said = False
         self._closed = False
 
@@ -98,10 +99,15 @@ class Tape:
             if frames:
                 size = frames_size(frames)
                 if self._recorder.has_room(size):
-                    self._reel.record(track, frames, size, self._micros())
+                    now = self._micros()
+                    if self._gap:
+                        self._reel.note(now, "gap", messages=self._gap)
+                        self._gap = 0
+                    self._reel.record(track, frames, size, now)
                     self._recorder.added(self, size)
                 else:
                     self._dropped += len(frames)
+                    self._gap += len(frames)
         except Exception:
             # whatever it is, it must not reach the peer
             self._recorder.failed(Failure())
@@ -131,11 +137,15 @@ class Tape:
         self._recorder.forget(self)
         self._peer = None
 
+    def drop(self) -> None:
+        """Forget what is not written."""
+        self._reel.take()
+
     def stop(self) -> None:
         """Record no more, and forget what is not written."""
         self._closed = True
         self._peer = None
-        self._reel.take()
+        self.drop()
 
     def piece(self) -> Piece:
         """What is to be written now."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from txsoter.wire import MAX_ADDRESSES, ZERO_HASH, AddrCache, NetAddress
+from txsoter.wire import MAX_ADDRESSES, ZERO_HASH, AddrCache, GetBlocks, GetHeaders, Hash, Message, NetAddress
 
-__all__ = ["LastAsked", "address_caches", "pick_addresses"]
+__all__ = ["AskedBefore", "address_caches", "pick_addresses"]
 
 
 class Sampler(Protocol):
@@ -46,22 +46,22 @@ def address_caches(
     return caches
 
 
-class LastAsked:
-    """The last question of a kind, to drop one that repeats it. One without a height is never a repeat.
+class AskedBefore:
+    """The last questions of either class, to drop those that repeat them."""
 
-    :param zero_repeats: a repeat without a stop hash counts as one.
-    """
+    __slots__ = ("_last",)
 
-    __slots__ = ("_last", "_zero_repeats")
+    def __init__(self) -> None:
+        self._last: dict[type[Message], tuple[int | None, Hash]] = {}
 
-    def __init__(self, zero_repeats: bool) -> None:
-        self._zero_repeats = zero_repeats
-        self._last: tuple[int | None, bytes] | None = None
+    def repeats(self, question: GetBlocks | GetHeaders) -> bool:
+        """Tell whether a question repeats the last of its class; if not, it is the last from now on.
 
-    def repeats(self, height: int | None, stop: bytes) -> bool:
-        """Tell whether a question repeats the last; if not, it is the last from now on."""
-        question = (height, stop)
-        if height is not None and question == self._last and (self._zero_repeats or stop != ZERO_HASH):
+        One without a height is never a repeat; nor is a ``getblocks`` without a stop, which asks for more.
+        """
+        kind, asked = type(question), (question.height, question.stop)
+        asks_for_more = kind is GetBlocks and question.stop == ZERO_HASH
+        if question.height is not None and not asks_for_more and self._last.get(kind) == asked:
             return True
-        self._last = question
+        self._last[kind] = asked
         return False

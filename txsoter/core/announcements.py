@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from txsoter.core.announcer import LARGEST_ANNOUNCEMENT
+from txsoter.core.announcer import SMALLEST_ANNOUNCEMENT, vectors_within
 from txsoter.core.channel import Channel
 from txsoter.core.state import State
 from txsoter.wire import InventoryVector
@@ -46,7 +46,8 @@ def trickle(channel: Channel) -> None:
     """Announce what is trickled. What the queue has no room for must not be marked as known."""
     announcer = channel.announcer
     while announcer.has_trickled and _has_room(channel):
-        announcement = announcer.next_trickled()
+        room = channel.config.hard_queue_limit - channel.queue.waiting
+        announcement = announcer.next_trickled(vectors_within(room))
         if announcement is not None:
             channel.send_own(announcement)
     if announcer.has_trickled:
@@ -67,5 +68,4 @@ def _announce_blocks(channel: Channel) -> None:
 def _has_room(channel: Channel) -> bool:
     """Tell whether another announcement may be queued."""
     waiting, config = channel.queue.waiting, channel.config
-    fits = waiting + LARGEST_ANNOUNCEMENT <= config.hard_queue_limit or not waiting
-    return fits and waiting <= config.soft_queue_limit
+    return waiting + SMALLEST_ANNOUNCEMENT <= config.hard_queue_limit and waiting <= config.soft_queue_limit

@@ -9,10 +9,18 @@ from txsoter.wire import Inv, InventoryVector
 from txsoter.wire.framing import HEADER_SIZE
 from txsoter.wire.inventory import INVENTORY_VECTOR
 
-__all__ = ["LARGEST_ANNOUNCEMENT", "Announcer", "checked_vector"]
+__all__ = ["SMALLEST_ANNOUNCEMENT", "Announcer", "checked_vector", "vectors_within"]
 
-LARGEST_ANNOUNCEMENT = HEADER_SIZE + 3 + TRICKLE_BATCH * INVENTORY_VECTOR.size
-"""The most bytes of one trickled ``inv``."""
+
+def vectors_within(size: int) -> int:
+    """Return the most vectors of one trickled ``inv`` whose frame may take ``size`` bytes; at least one."""
+    return max(1, min(TRICKLE_BATCH, (size - HEADER_SIZE - _LARGEST_COUNT) // INVENTORY_VECTOR.size))
+
+
+_LARGEST_COUNT = 3
+
+SMALLEST_ANNOUNCEMENT = HEADER_SIZE + _LARGEST_COUNT + INVENTORY_VECTOR.size
+"""Bytes of an ``inv`` of one vector, or a little more."""
 
 
 def checked_vector(vector: InventoryVector) -> InventoryVector:
@@ -106,9 +114,9 @@ class Announcer:
         """Whether vectors are announced without waiting for others."""
         return self._interval is None
 
-    def next_trickled(self) -> Inv | None:
-        """Return an announcement of up to 1000 vectors that wait, and mark them as known; None when none wait."""
-        batch = self._trickle.next_batch(self._known)
+    def next_trickled(self, most: int = TRICKLE_BATCH) -> Inv | None:
+        """Return an announcement of up to ``most`` vectors that wait, and mark them as known; None when none wait."""
+        batch = self._trickle.next_batch(self._known, most)
         return Inv(batch) if batch else None
 
     def trickled(self, now: float) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from math import inf
 from typing import Any, Protocol
 
+from txsoter.core.address_push import AskedBefore
 from txsoter.core.announcer import Announcer
 from txsoter.core.config import ConnectionConfig
 from txsoter.core.dispatch_table import DispatchTable, Handler
@@ -26,13 +27,12 @@ from txsoter.errors import (
     ClosedBy,
     CloseReason,
     ConnectionClosed,
-    FieldError,
     HandshakeFailed,
     LocalError,
     SendQueueFull,
     UnsupportedMessage,
 )
-from txsoter.wire import Encoding, Message, Reject, write_message
+from txsoter.wire import Encoding, Hash, Message, Reject, write_message
 from txsoter.wire.framing import HEADER_SIZE
 
 __all__ = ["ROUNDING", "Channel", "RandomSource"]
@@ -66,6 +66,8 @@ class Channel:
     :ivar heard_at: the remote's time at which its last message came.
     :ivar connected_at: time at which the connection was made, or None.
     :ivar closing_since: time at which its end began; None again once the transport was to be aborted.
+    :ivar asked: the last ``getblocks`` and ``getheaders`` that were pushed, or None.
+    :ivar last_announced_block: the hash of the block that the remote announced last, as the application told, or None.
     :ivar last_reject: of the remote, if that is its last message.
     :ivar coarse_due: time of the earliest coarse deadline when the adapter asked last.
     :ivar rearm: a deadline may have come nearer; the adapter clears it when it has asked for the next one.
@@ -73,6 +75,7 @@ class Channel:
 
     __slots__ = (
         "announcer",
+        "asked",
         "closing_since",
         "coarse_due",
         "config",
@@ -86,6 +89,7 @@ class Channel:
         "host",
         "in_hand",
         "inbound",
+        "last_announced_block",
         "last_reject",
         "max_height",
         "now",
@@ -128,6 +132,9 @@ class Channel:
         self.closing_since: float | None = None
         self.last_reject: Reject | None = None
         self.max_height = 0
+        self.last_announced_block: Hash | None = None
+        # made when needed
+        self.asked: AskedBefore | None = None
         self.wants_headers = False
         self.rearm = False
         self.coarse_due = inf
@@ -150,10 +157,6 @@ class Channel:
 
         :raises LocalError: if it cannot be encoded.
         """
-        if not isinstance(message, Message):
-            raise FieldError("message", message, "a message of txsoter.wire")
-        if not isinstance(encoding, Encoding):
-            raise FieldError("encoding", encoding, "an Encoding of txsoter.wire")
         return write_message(message, self.config.network.magic, self.handshake.pver, encoding)
 
     def send(self, frame: bytes, message: Message, encoding: Encoding, token: Any) -> None:

@@ -6,23 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from txsoter.core import announcements, deadlines
+from txsoter.core.address_push import AskedBefore
 from txsoter.core.answers import AnswerQueue
 from txsoter.core.channel import Channel, RandomSource, close_reason
 from txsoter.core.config import ConnectionConfig
 from txsoter.core.deadlines import SLOW_HANDLER
-from txsoter.core.dispatch_table import DispatchTable, Handler
+from txsoter.core.dispatch_table import DispatchTable
 from txsoter.core.events import FLUSH, Event, Observed, Received, WriteFailed
 from txsoter.core.rate_limit import RateLimit
 from txsoter.core.reader import MESSAGE_OVERHEAD
 from txsoter.core.requests import Ended, Request, check_request, check_request_all
-from txsoter.core.rules import (
-    AFTER_HANDLERS,
-    AFTER_WRITING,
-    BUILT_IN,
-    first_is_no_version,
-    malformed_received,
-    say_version,
-)
+from txsoter.core.rules import first_is_no_version, malformed_received, say_version
 from txsoter.core.sanitize import sanitize
 from txsoter.core.send_queue import BATCH, PIECE, Entry
 from txsoter.core.state import State, Trigger, transition
@@ -37,21 +31,12 @@ from txsoter.errors import (
     MalformedMessage,
     RequestClosed,
 )
-from txsoter.wire import Encoding, InventoryVector, Message, Reject, Version
+from txsoter.wire import Encoding, GetBlocks, GetHeaders, InventoryVector, Message, Reject, Version
 from txsoter.wire.framing import HEADER_SIZE
 
-__all__ = ["Connection", "make_dispatch_table"]
+__all__ = ["Connection"]
 
 _NEGOTIATING = State.NEGOTIATING
-
-
-def make_dispatch_table(find: Callable[[type[Message]], tuple[Handler, ...]], **observes: bool) -> DispatchTable:
-    """Return a dispatch table with our own rules.
-
-    :param find: gives the application's handlers of a message class.
-    :param observes: see :class:`~txsoter.core.dispatch_table.DispatchTable`.
-    """
-    return DispatchTable(find, BUILT_IN, AFTER_HANDLERS, AFTER_WRITING, **observes)
 
 
 class Connection:
@@ -66,7 +51,7 @@ class Connection:
 
     :ivar channel: its parts.
     :ivar withholds: our full send queue, or the rate limit, keeps us from reading.
-    :param table: of :func:`make_dispatch_table`; may serve any number of connections of that config.
+    :param table: of :func:`~txsoter.core.rules.make_dispatch_table`; may serve all connections of that config.
     :param random: source of nonces and jitter.
     """
 
@@ -153,6 +138,7 @@ class Connection:
                 detail = "; ".join(each for each in (detail, hint) if each)
             channel.reason = close_reason(by, cause, detail, command, reject)
         channel.state = transition(channel.state, Trigger.LOST)
+        self._answer = None
         channel.finish()
 
     # -- reading -------------------------------------------------------------------------------
@@ -215,8 +201,6 @@ class Connection:
         if isinstance(event, tuple):
             channel.in_hand = event
             channel.handled_since = channel.now
-            # while we handle it, the remote waits for us
-            channel.remote_clock.stop(channel.now)
         return event
 
     def _is_answer(self, item: Received | MalformedMessage) -> bool:
@@ -280,6 +264,8 @@ class Connection:
         """Look for what the handler in hand may wait for."""
         channel = self.channel
         if channel.slow_handler_due is None:
+            # while we handle it, the remote waits for us
+            channel.remote_clock.stop(channel.handled_since)
             channel.slow_handler_due = channel.handled_since + SLOW_HANDLER
             channel.rearm = True
         while not channel.state.is_closing and channel.may_read_ahead():
@@ -317,10 +303,14 @@ class Connection:
         """
         channel = self.channel
         channel.now = now
-        message, channel.in_hand = channel.in_hand, None
-        channel.slow_handler_due = None
-        channel.remote_clock.go_on(now)
+        message, channel.in_hand, channel.handler = channel.in_hand, None, None
         assert message is not None
+        if channel.slow_handler_due is not None:
+            channel.slow_handler_due = None
+            channel.remote_clock.go_on(now)
+        elif channel.remote_clock.stopped_at is None:
+            # done at once, which took some time as well
+            channel.remote_clock.stood_still += now - channel.handled_since
         after_handlers = message[0].shared.after_handlers
         if after_handlers is not None and not channel.state.is_closing:
             after_handlers(channel, results)
@@ -338,6 +328,11 @@ class Connection:
         if channel.config.close_on_handler_error:
             channel.close(CloseCause.HANDLER_FAILED, detail, command=sanitize(command, 12))
         return True
+
+    def use_table(self, table: DispatchTable) -> None:
+        """Find the handlers of the messages that are read from now on in ``table``."""
+        self.channel.table = table
+        self.channel.reader.use_table(table)
 
     @property
     def wants_data(self) -> bool:
@@ -394,13 +389,7 @@ class Connection:
     def forget_early(self, token: Any) -> bool:
         """Tell whether ``token`` is of a message that waits for the handshake; it is told nothing any more then."""
         early = self.channel.handshake.early
-        for _, _, each in early or ():
-            if each is token or (isinstance(each, Request) and each.token is token):
-                assert early is not None
-                early.forget(each)
-                self.channel.requests.give_up(token)
-                return True
-        return False
+        return early is not None and early.forget(token)
 
     def data_to_send(self, now: float) -> tuple[bytes, list[Entry]] | None:
         """Return bytes for the transport, and the entries that are complete with them; None when there is nothing."""
@@ -408,10 +397,11 @@ class Connection:
 
     def written(self, batch: list[Entry]) -> None:
         """Note that the transport has what :meth:`data_to_send` gave; then ask for :meth:`next_written`."""
-        channel = self.channel
-        channel.queue.written()
+        channel, queue = self.channel, self.channel.queue
+        # dropped, if the connection was lost in the middle of the write
+        is_lost, queue.writing = queue.writing is None, None
         sent, rules = channel.counters.sent, channel.table.after_writing
-        for frame, message, _ in batch:
+        for frame, message, token in batch:
             command, rule = rules.get(message.__class__) or channel.table.learn(message.__class__)
             traffic = sent.get(command)
             if traffic is None:
@@ -420,6 +410,8 @@ class Connection:
             traffic.bytes += len(frame)
             if rule is not None:
                 rule(channel, message)
+            if token is not None and not is_lost:
+                queue.untold.append(token)
         if channel.announcer.waits_for_room:
             announcements.announce_if_room(channel)
 
@@ -565,7 +557,18 @@ class Connection:
         """Want no further answer of a request with many."""
         self.channel.requests.forget(request)
 
+    def repeats(self, question: GetBlocks | GetHeaders) -> bool:
+        """Tell whether a question that is to be sent repeats the last of its class."""
+        channel = self.channel
+        if channel.asked is None:
+            channel.asked = AskedBefore()
+        return channel.asked.repeats(question)
+
     # -- inventory -----------------------------------------------------------------------------
+
+    def update_height(self, height: int) -> None:
+        """Note that the remote has a block of that height."""
+        self.channel.max_height = max(self.channel.max_height, height)
 
     def queue_inventory(self, vector: InventoryVector, force: bool, now: float) -> None:
         """Announce something, unless the remote is known to have it: a block at once, all else with the next trickle.

@@ -6,19 +6,24 @@ do alike is here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from txsoter.core.connection import Connection
-from txsoter.core.dispatch_table import Handler
 from txsoter.core.events import ABORT, FLUSH, Event, Received
 from txsoter.core.memory_budget import GRAIN
+from txsoter.core.reader import MESSAGE_OVERHEAD
 from txsoter.core.requests import Request
 from txsoter.core.send_queue import Entry
 from txsoter.core.state import State
-from txsoter.errors import CloseCause, ClosedBy
+from txsoter.errors import CloseCause, ClosedBy, LocalError
+from txsoter.wire import Encoding, Message
 
 __all__ = ["Adapter", "Driver"]
+
+
+IDLE, HANDLING, WRITING = range(3)
+"""The phases of a driver: between two turns, in the middle of one, and while it writes."""
 
 
 class Writer(Protocol):
@@ -64,6 +69,10 @@ class Adapter(Protocol):
         """
         ...
 
+    def handler_waits(self, result: Any) -> None:
+        """Fail what a handler waits for that was just called, if that can only come when it is done."""
+        ...
+
     def handler_failed(self, error: BaseException, command: str) -> None:
         """Log that a handler failed, and tell the connection."""
         ...
@@ -91,11 +100,10 @@ class Driver:
         "_accounted",
         "_adapter",
         "_again",
-        "_busy",
-        "_flushing",
         "_hung_up",
         "_is_over_budget",
         "_peer",
+        "_phase",
         "_reading",
         "_received",
         "connection",
@@ -105,10 +113,9 @@ class Driver:
         self.connection = connection
         self._adapter = adapter
         self._peer = peer
-        # in the middle of a turn; and something was done meanwhile that may have consequences
-        self._busy = False
+        self._phase = IDLE
+        # something was done in the middle of a turn that may have consequences
         self._again = False
-        self._flushing = False
         self._reading = True
         self._hung_up = False
         self._is_over_budget = False
@@ -140,7 +147,8 @@ class Driver:
         self.run()
 
     def timeout(self) -> None:
-        """Do what is due."""
+        """Do what is due; the adapter sets its timers again then."""
+        self.connection.channel.rearm = True
         self.connection.handle_timeout(self._adapter.now())
         self.run()
 
@@ -153,24 +161,30 @@ class Driver:
     def close(self, cause: CloseCause, detail: str = "") -> None:
         """Begin to close; what the transport takes at once is still sent."""
         self.connection.close(cause, detail, self._adapter.now())
-        if self._busy:
-            # in the middle of a turn: a handler's disconnect() is not to wait for the other handlers
+        if self._phase == HANDLING:
+            # a handler's disconnect() is not to wait for the other handlers
             self._settle_closing()
         self.run()
 
-    def sending(self) -> None:
-        """Write what was queued; in the middle of a turn only if it is much."""
-        if self._busy:
-            if self.connection.channel.queue.batch_is_due:
+    def send(
+        self, message: Message, encoding: Encoding, token: Any = None, encoded: tuple[bytes, int] | None = None
+    ) -> None:
+        """Send a message: see :meth:`Connection.send`. In the middle of a turn it is written once much waits.
+
+        :raises LocalError: if the message cannot be encoded.
+        """
+        try:
+            self.connection.send(message, encoding, token, encoded)
+        except LocalError:
+            self.run()
+            raise
+        channel = self.connection.channel
+        if self._phase:
+            if self._phase == HANDLING and channel.queue.batch_is_due:
                 self._flush()
             return
-        self._busy = True
         self._again = False
-        try:
-            self._flush()
-        finally:
-            self._busy = False
-        channel = self.connection.channel
+        self._flush()
         # nothing follows from most messages
         if (
             self._again
@@ -196,10 +210,10 @@ class Driver:
 
     def run(self) -> None:
         """Handle events and write until nothing is left to do now. In the middle of that, see to its being done."""
-        if self._busy:
+        if self._phase:
             self._again = True
             return
-        self._busy = True
+        self._phase = HANDLING
         connection, channel = self.connection, self.connection.channel
         try:
             while True:
@@ -218,43 +232,33 @@ class Driver:
                 if not self._again and not channel.events:
                     break
         finally:
-            self._busy = False
+            self._phase = IDLE
         self._settle()
 
     def _flush(self) -> None:
-        """Write until nothing waits or the transport has had enough."""
-        if self._flushing:
-            # what a caller of send() does when he is told
-            return
-        self._flushing = True
+        """Write until nothing waits or the transport has had enough, and tell those whose messages it has."""
+        before, self._phase = self._phase, WRITING
         connection, adapter = self.connection, self._adapter
-        queue, observed = connection.channel.queue, connection.channel.table.observes_writes
+        channel, queue = connection.channel, connection.channel.queue
         try:
-            if queue.untold:
-                self._tell()
-            while queue.entries and not queue.paused:
-                piece = queue.take(adapter.now())
+            while not queue.paused:
+                if queue.untold:
+                    token = queue.untold.pop(0)
+                    # the caller of a request waits for the answer, not for the write
+                    if token.__class__ is not Request:
+                        adapter.sent(token)
+                    continue
+                piece = queue.take(adapter.now()) if queue.entries else None
                 if piece is None:
                     break
                 adapter.transport.write(piece[0])
                 connection.written(piece[1])
-                if observed:
+                if channel.table.observes_writes:
                     adapter.written(piece[1])
                 if connection.withholds:
                     self._again = True
-                if queue.untold:
-                    self._tell()
         finally:
-            self._flushing = False
-
-    def _tell(self) -> None:
-        """Tell the callers of messages that the transport has, while it would take more."""
-        queue, sent = self.connection.channel.queue, self._adapter.sent
-        while queue.untold and not queue.paused:
-            token = queue.untold.pop(0)
-            # the caller of a request waits for the answer, not for the write
-            if token.__class__ is not Request:
-                sent(token)
+            self._phase = before
 
     def _settle(self) -> None:
         """Bring the transport's reading, the timers and the memory budget in line with the connection."""
@@ -271,7 +275,8 @@ class Driver:
             channel.rearm = False
             self._adapter.set_timers()
         early = channel.handshake.early
-        if self._accounted or self._received >= GRAIN or channel.queue.waiting >= GRAIN or (early and early.size):
+        waiting = channel.queue.waiting + MESSAGE_OVERHEAD * len(channel.queue.entries)
+        if self._accounted or self._received >= GRAIN or waiting >= GRAIN or early:
             self._account()
 
     def _settle_closing(self) -> None:
@@ -294,30 +299,31 @@ class Driver:
 
     # -- handlers ------------------------------------------------------------------------------
 
-    def _handle(self, message: Received) -> None:
-        results: list[Any] = []
-        if self._call_handlers(message, iter(message[0].shared.handlers), results):
-            self.connection.handled(self._adapter.now(), results)
-
-    def _call_handlers(self, message: Received, handlers: Iterator[Handler], results: list[Any]) -> bool:
-        """Call handlers in order until one has to be waited for; tell whether all are done."""
-        state, adapter = self.connection.channel, self._adapter
-        for handler in handlers:
-            if state.state.is_closing:
+    def _handle(self, message: Received, first: int = 0, results: list[Any] | None = None) -> None:
+        """Call the handlers of the message in hand, from the ``first`` on, until one has to be waited for."""
+        handlers, adapter = message[0].shared.handlers, self._adapter
+        channel = self.connection.channel
+        for index in range(first, len(handlers)):
+            if channel.state.is_closing:
                 break
             try:
-                result = handler(self._peer, message[1], message[2])
+                result = handlers[index](self._peer, message[1], message[2])
             except Exception as error:
                 adapter.handler_failed(error, message[0].shared.command)
                 continue
-            if result is not None and not self._finished(result, message, handlers, results):
-                state.handler = handler
-                return False
-        state.handler = None
-        return True
+            if result is not None:
+                if results is None:
+                    results = []
+                if not self._finished(result, message, index + 1, results):
+                    channel.handler = handlers[index]
+                    return
+        self.connection.handled(adapter.now(), results or ())
 
-    def _finished(self, result: Any, message: Received, handlers: Iterator[Handler], results: list[Any]) -> bool:
-        """Keep the result of a handler; tell whether it is there already."""
+    def _finished(self, result: Any, message: Received, following: int, results: list[Any]) -> bool:
+        """Keep the result of a handler; tell whether it is there already.
+
+        :param following: index of the next handler.
+        """
         returned = finished = False
 
         def done(value: Any, error: BaseException | None) -> None:
@@ -328,20 +334,21 @@ class Driver:
             elif value is not None:
                 results.append(value)
             if returned:
-                self._resume(message, handlers, results)
+                self._resume(message, following, results)
 
         if not self._adapter.wait_for(result, done):
             results.append(result)
             return True
+        if not finished:
+            self._adapter.handler_waits(result)
         returned = True
         return finished
 
-    def _resume(self, message: Received, handlers: Iterator[Handler], results: list[Any]) -> None:
+    def _resume(self, message: Received, following: int, results: list[Any]) -> None:
         """Go on behind a handler that was waited for."""
-        busy, self._busy = self._busy, True
+        before, self._phase = self._phase, self._phase or HANDLING
         try:
-            if self._call_handlers(message, handlers, results):
-                self.connection.handled(self._adapter.now(), results)
+            self._handle(message, following, results)
         finally:
-            self._busy = busy
+            self._phase = before
         self.run()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from typing import Any, NamedTuple
 
 from txsoter.core.agents import SemanticVersion, agent_versions
@@ -161,14 +161,13 @@ class EarlyMessages:
         self._entries.append((message, encoding, token))
         self.size += size
 
-    def __iter__(self) -> Iterator[tuple[Message, Encoding, Any]]:
-        return iter(self._entries)
-
-    def forget(self, token: Any) -> None:
-        """Send the message of ``token`` all the same, but tell nobody."""
-        self._entries = [
-            (message, encoding, None if each is token else each) for message, encoding, each in self._entries
-        ]
+    def forget(self, token: Any) -> bool:
+        """Let the message of ``token`` wait on, but tell nobody; return False if there is none."""
+        for index, (message, encoding, each) in enumerate(self._entries):
+            if each is token:
+                self._entries[index] = (message, encoding, None)
+                return True
+        return False
 
     def take(self) -> list[tuple[Message, Encoding, Any]]:
         """Remove and return all, in order."""

@@ -63,10 +63,10 @@ class TrickleQueue:
             self._waiting = deque(maxlen=self._limit)
         self._waiting.append((vector, force))
 
-    def next_batch(self, known: KnownInventory) -> list[InventoryVector]:
-        """Remove and return up to 1000 vectors, without those that became known; marks them as known."""
+    def next_batch(self, known: KnownInventory, most: int) -> list[InventoryVector]:
+        """Remove and return up to ``most`` vectors, without those that became known; marks them as known."""
         batch: list[InventoryVector] = []
-        while self._waiting and len(batch) < TRICKLE_BATCH:
+        while self._waiting and len(batch) < most:
             vector, force = self._waiting.popleft()
             if force or vector not in known:
                 known.add(vector)

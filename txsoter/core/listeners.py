@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import attrs
 
 from txsoter import wire
-from txsoter.core.connection import make_dispatch_table
 from txsoter.core.dispatch_table import DispatchTable, Handler
+from txsoter.core.rules import make_dispatch_table
 from txsoter.errors import CloseReason, FieldError, TxsoterError
 from txsoter.wire.framing import HEADER_SIZE
 
@@ -138,13 +138,17 @@ class Listeners:
 _OF_MESSAGES = frozenset(name for name in attrs.fields_dict(Listeners) if name[3:] in wire.messages())
 
 
-def table_of(listeners: Listeners, before: tuple[Handler, ...] = (), after: tuple[Handler, ...] = ()) -> DispatchTable:
+def table_of(
+    listeners: Listeners,
+    before: tuple[Handler, ...] = (),
+    after: Callable[[type[wire.Message]], tuple[Handler, ...]] = lambda kind: (),
+) -> DispatchTable:
     """Return the dispatch table of an application's listeners.
 
     No handler of it may refer to one peer: all connections of a config share it.
 
     :param before: handlers of every message, called first.
-    :param after: the same, called last.
+    :param after: gives the handlers of a message class that are called last.
     """
     on_read = listeners.on_read
 
@@ -159,7 +163,7 @@ def table_of(listeners: Listeners, before: tuple[Handler, ...] = (), after: tupl
         by_class = listeners.on_message.get(kind)
         if by_class is not None:
             handlers.append(_without_payload(by_class))
-        return (*handlers, *after)
+        return (*handlers, *after(kind))
 
     return make_dispatch_table(
         find,

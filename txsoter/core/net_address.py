@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from txsoter.ip import parse_ip
+from txsoter.ip import pack_ip, parse_ip
 from txsoter.wire import NetAddress, Services
 
 __all__ = ["LOOPBACK_NAMES", "receiver_address"]
@@ -14,4 +14,8 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost")
 def receiver_address(host: str | None, port: int, hidden: bool) -> NetAddress:
     """Return the address of a ``version``'s receiver; 0.0.0.0:0 for one that is hidden or has no IP."""
     ip = None if hidden else parse_ip(host)
-    return NetAddress(Services.NETWORK, "0.0.0.0", 0) if ip is None else NetAddress(Services.NETWORK, str(ip), port)
+    return _NOBODY if ip is None else NetAddress(_NETWORK, pack_ip(ip), port)
+
+
+_NETWORK = int(Services.NETWORK)
+_NOBODY = NetAddress(_NETWORK, "0.0.0.0", 0)

@@ -66,6 +66,11 @@ class Reader:
         # their limits are those of the version before
         self._decoder.routes.clear()
 
+    def use_table(self, table: DispatchTable) -> None:
+        """Find the handlers of the messages that are read from now on in ``table``."""
+        self._table = table
+        self._decoder.routes.clear()
+
     def feed(self, data: bytes) -> None:
         """Take bytes, in any chunking."""
         self._decoder.feed(data)

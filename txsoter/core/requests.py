@@ -226,8 +226,8 @@ class Requests:
 
         :param size: bytes of memory that the message takes.
         """
-        ids = _ids(message)
-        for request in list(self.waiting or ()):
+        ids, asked = _ids(message), list(self.waiting or ())
+        for request in asked:
             try:
                 # whoever was told of the one before it may have given it up
                 answered = self._waits(request) and request.answered_by(message, ids)
@@ -243,7 +243,7 @@ class Requests:
                     yield from self._one_of_many(request, request.queue, message, ids, size)
                 return
         if isinstance(message, (NotFound, Reject)):
-            yield from self._refuse(message)
+            yield from self._refuse(message, asked)
 
     def _one_of_many(
         self, request: Request, queue: AnswerQueue, message: Message, ids: tuple[bytes, ...], size: int
@@ -291,9 +291,9 @@ class Requests:
         self.untaken -= request.queue.size
         request.queue.clear()
 
-    def _refuse(self, message: NotFound | Reject) -> Iterator[Ended]:
+    def _refuse(self, message: NotFound | Reject, asked: list[Request]) -> Iterator[Ended]:
         lacking = {each[1]: each for each in message.vectors} if isinstance(message, NotFound) else {}
-        for request in self.waiting or ():
+        for request in filter(self._waits, asked):
             refusal = request.rejected_by(message) if isinstance(message, Reject) else request.lacks(lacking)
             if refusal is not None:
                 yield self._end(request, None, refusal)

@@ -7,6 +7,7 @@ from typing import Any
 
 from txsoter.core.announcements import announce
 from txsoter.core.channel import Channel
+from txsoter.core.dispatch_table import DispatchTable, Handler
 from txsoter.core.events import READY, Notice, Observed, RoundTrip
 from txsoter.core.handshake import LIVE_NONCES, check_protocol_version, check_version, own_version
 from txsoter.core.keepalive import pong_frame
@@ -33,7 +34,7 @@ from txsoter.wire import (
     Version,
 )
 
-__all__ = ["AFTER_HANDLERS", "AFTER_WRITING", "BUILT_IN", "first_is_no_version", "malformed_received", "say_version"]
+__all__ = ["first_is_no_version", "make_dispatch_table", "malformed_received", "say_version"]
 
 LAST_WITHOUT_PONG = 60000
 """The last protocol version without ``pong``."""
@@ -285,3 +286,12 @@ AFTER_WRITING: dict[type[Message], Callable[[Channel, Any], None]] = {
     **dict.fromkeys(OBSERVED, _question_written),
 }
 """Called with the channel and a message, once the transport has it."""
+
+
+def make_dispatch_table(find: Callable[[type[Message]], tuple[Handler, ...]], **observes: bool) -> DispatchTable:
+    """Return a dispatch table with our own rules.
+
+    :param find: gives the application's handlers of a message class.
+    :param observes: see :class:`~txsoter.core.dispatch_table.DispatchTable`.
+    """
+    return DispatchTable(find, BUILT_IN, AFTER_HANDLERS, AFTER_WRITING, **observes)

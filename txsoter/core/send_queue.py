@@ -25,6 +25,7 @@ class SendQueue:
     :ivar entries: frames that are not with the transport yet.
     :ivar untold: tokens of frames that are, and whose callers are to be told while the transport would take more.
     :ivar waiting: bytes that are not with the transport yet.
+    :ivar writing: entries that :meth:`take` gave, until they are with the transport.
     :ivar paused: the transport has asked for a pause.
     :ivar is_ending: nothing follows, and what the transport does not take at once is not sent.
     :ivar last_progress: time at which the transport last took something, or began to have something to take.
@@ -33,7 +34,6 @@ class SendQueue:
 
     __slots__ = (
         "_offset",
-        "_writing",
         "entries",
         "is_ending",
         "last_progress",
@@ -41,13 +41,14 @@ class SendQueue:
         "paused",
         "untold",
         "waiting",
+        "writing",
     )
 
     def __init__(self, now: float) -> None:
         # lists, although taken from at the front: an empty deque costs an idle connection 700 bytes
         self.entries: list[Entry] = []
         self._offset = 0
-        self._writing: list[Entry] | None = None
+        self.writing: list[Entry] | None = None
         self.untold: list[Any] = []
         self.waiting = 0
         self.paused = False
@@ -71,8 +72,7 @@ class SendQueue:
     def take(self, now: float) -> tuple[bytes, list[Entry]] | None:
         """Return bytes for the transport, and the entries that are complete with them; None when there is nothing.
 
-        At most :data:`PIECE` bytes: as many whole frames as fit, or a part of one that does not. Call :meth:`written`
-        once the transport has them.
+        At most :data:`PIECE` bytes: as many whole frames as fit, or a part of one that does not.
         """
         entries = self.entries
         if not entries or self.paused:
@@ -83,7 +83,7 @@ class SendQueue:
         self.entries = []
         self.waiting = 0
         # remembered until it is written: the connection may be lost in the middle of that
-        self._writing = entries
+        self.writing = entries
         return (entries[0][0] if len(entries) == 1 else b"".join([entry[0] for entry in entries])), entries
 
     def _take_piece(self) -> tuple[bytes, list[Entry]]:
@@ -106,15 +106,8 @@ class SendQueue:
             del self.entries[:whole]
             self._offset = 0
         self.waiting -= len(piece)
-        self._writing = batch
+        self.writing = batch
         return piece, batch
-
-    def written(self) -> None:
-        """Note that the transport has what :meth:`take` gave last: its tokens are untold from now on."""
-        batch, self._writing = self._writing, None
-        for entry in batch or ():
-            if entry[2] is not None:
-                self.untold.append(entry[2])
 
     def resume(self, now: float) -> None:
         """Note that the transport would take more."""
@@ -123,10 +116,10 @@ class SendQueue:
 
     def drop(self) -> list[Any]:
         """Forget everything; return the tokens of those that were not told, in order."""
-        entries = [*(self._writing or ()), *self.entries]
+        entries = [*(self.writing or ()), *self.entries]
         tokens = [*self.untold, *(token for _, _, token in entries if token is not None)]
         self.untold.clear()
         self.entries.clear()
-        self._writing = None
+        self.writing = None
         self.waiting = self._offset = 0
         return tokens

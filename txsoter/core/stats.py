@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import count
 
 import attrs
 
@@ -10,7 +11,10 @@ from txsoter.core.connection import Connection
 from txsoter.core.traffic import Traffic
 from txsoter.wire import Hash, Services
 
-__all__ = ["PeerStats", "snapshot"]
+__all__ = ["PEER_IDS", "PeerStats", "snapshot"]
+
+PEER_IDS = count(1)
+"""Numbers of the peers of this process, of either adapter."""
 
 
 @attrs.frozen(kw_only=True)
@@ -103,9 +107,7 @@ class PeerStats:
     handling_seconds: float | None
 
 
-def snapshot(
-    connection: Connection, *, id: int, address: str, last_announced_block: Hash | None, now: float, wall: float
-) -> PeerStats:
+def snapshot(connection: Connection, *, id: int, address: str, now: float, wall: float) -> PeerStats:
     """Return a snapshot of ``connection``. Any thread may call this.
 
     :param now: seconds of the connection's clock.
@@ -140,7 +142,7 @@ def snapshot(
         received=received,
         starting_height=0 if remote is None else remote.last_block,
         max_height=channel.max_height,
-        last_announced_block=last_announced_block,
+        last_announced_block=channel.last_announced_block,
         time_offset=handshake.time_offset,
         relay=remote is None or remote.relay,
         ping_nonce=pings.last_nonce,

@@ -10,10 +10,10 @@ from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
+from txsoter.core.admission import Admission
 from txsoter.errors import CloseReason, FieldError
 from txsoter.ip import address_group
 from txsoter.peer.addressing import host_and_port, remote_address
-from txsoter.peer.admission import Admission
 from txsoter.peer.config import PeerConfig
 from txsoter.peer.endpoints import (
     ClientEndpoint,
@@ -81,7 +81,6 @@ class SoterServerFactory(SoterFactory):
     """Makes the peers that dial us, as many as the config lets in. Listen for them by ``on_ready`` and ``on_closed``.
 
     :param may_enter: says of an address why it may not come in, or None when it may.
-    :ivar refused: how many connections were refused, because there were enough or by ``may_enter``.
     """
 
     inbound = True
@@ -95,7 +94,6 @@ class SoterServerFactory(SoterFactory):
         super().__init__(config, protocol)
         if may_enter is not None and not callable(may_enter):
             raise FieldError("may_enter", may_enter, "callable with an address, or None")
-        self.refused = 0
         self._may_enter = may_enter
         self._admission = Admission(config.max_connections, config.max_connections_per_address)
         # the groups of those who are inside, and those whose address is not known yet
@@ -108,7 +106,7 @@ class SoterServerFactory(SoterFactory):
         Its address is looked at when the connection is made: ``addr`` may be a proxy's of our own.
         """
         for unnamed in list(self._unnamed):
-            self.named(unnamed)
+            self.named(unnamed, None if unnamed.transport is None else remote_address(unnamed.transport))
         refusal = self._admission.refusal()
         if refusal:
             self._refused(addr, refusal)
@@ -120,9 +118,8 @@ class SoterServerFactory(SoterFactory):
         self._unnamed[peer] = None
         return peer
 
-    def named(self, peer: SoterPeerProtocol) -> None:
+    def named(self, peer: SoterPeerProtocol, address: IAddress | None) -> None:
         """Count a peer where it is from, or refuse it, once its address is known."""
-        address = remote_address(peer.transport) if peer.transport is not None else None
         if address is None or peer not in self._unnamed:
             return
         del self._unnamed[peer]
@@ -135,10 +132,13 @@ class SoterServerFactory(SoterFactory):
             # a subclass may have a method of that name
             SoterPeerProtocol.refuse(peer, refusal)
 
+    @property
+    def refused(self) -> int:
+        """Connections that were refused, because there were enough or by ``may_enter``."""
+        return self._admission.refused
+
     def _refused(self, address: IAddress | None, refusal: str) -> None:
-        self.refused += 1
-        # a stranger who dials and dials must not fill the log
-        if self.refused & (self.refused - 1) == 0:
+        if self._admission.refuse():
             _log.warn(
                 "{address} refused: {refusal}; {refused} in all",
                 address=str(address),

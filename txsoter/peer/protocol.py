@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from itertools import count
 from threading import get_ident
 from typing import Any, TypeVar
 
@@ -13,16 +12,17 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txsoter.core.address_push import LastAsked, address_caches, pick_addresses
+from txsoter.core.address_push import address_caches, pick_addresses
 from txsoter.core.announcer import checked_vector
 from txsoter.core.answer_iterator import each_answer
 from txsoter.core.connection import Connection
 from txsoter.core.dispatch_table import DispatchTable, Handler
 from txsoter.core.listeners import table_of
 from txsoter.core.log_text import MessageLog
+from txsoter.core.rejects import lacks_hash, make_reject
 from txsoter.core.state import State
-from txsoter.core.stats import PeerStats, snapshot
-from txsoter.errors import CloseCause, CloseReason, FieldError, LocalError, MalformedMessage
+from txsoter.core.stats import PEER_IDS, PeerStats, snapshot
+from txsoter.errors import CloseCause, CloseReason, LocalError, MalformedMessage
 from txsoter.peer.addressing import host_and_port
 from txsoter.peer.config import PeerConfig
 from txsoter.peer.endpoints import check_config
@@ -50,7 +50,6 @@ A = TypeVar("A", bound=Message)
 T = TypeVar("T")
 
 _CONFIGURED: Any = object()
-_ids = count(1)
 
 
 class SoterPeerProtocol(Protocol):
@@ -76,24 +75,21 @@ class SoterPeerProtocol(Protocol):
         check_config(config)
         self.config = config
         self.inbound = inbound
-        self.id = next(_ids)
+        self.id = next(PEER_IDS)
         table = config.shared(type(self), self.__make_table)
         # private to this class, so that a subclass may use any names
         self.__connection = Connection(config, inbound, table, config.random)
         self.__session = Session(self, config, self.__connection)
-        self.__last_announced_block: Hash | None = None
-        # made when needed
-        self.__asked: dict[type[Message], LastAsked] | None = None
 
     def __make_table(self) -> DispatchTable:
         """Return the dispatch table of all peers of this class and config."""
         before: tuple[Handler, ...] = ()
-        after: tuple[Handler, ...] = ()
         if self.config.log_messages > MessageLog.OFF:
-            before = (lambda peer, message, payload: peer.__session.log_message(message, payload, sends=False),)
+            before = (lambda peer, message, payload: peer.__session.reporter.log_message(message, payload, False),)
+        after: tuple[Handler, ...] = ()
         if type(self).message_received is not SoterPeerProtocol.message_received:
             after = (lambda peer, message, payload: peer.message_received(message),)
-        return table_of(self.config.listeners, before, after)
+        return table_of(self.config.listeners, before, lambda kind: after)
 
     # -- for subclasses ------------------------------------------------------------------------
 
@@ -148,18 +144,12 @@ class SoterPeerProtocol(Protocol):
             crossed: Deferred[None] = session.cross(self.__send, message, encoding, self.__encoded(message, encoding))
             return crossed
         done: Deferred[None] = Deferred()
-        try:
-            self.__connection.send(message, encoding, done)
-        finally:
-            session.driver.sending()
+        session.driver.send(message, encoding, done)
         return done
 
     def __send(self, message: Message, encoding: Encoding, encoded: tuple[bytes, int] | None = None) -> Deferred[None]:
         done: Deferred[None] = Deferred()
-        try:
-            self.__connection.send(message, encoding, done, encoded)
-        finally:
-            self.__session.driver.sending()
+        self.__session.driver.send(message, encoding, done, encoded)
         return done
 
     def __encoded(self, message: Message, encoding: Encoding = Encoding.BASE) -> tuple[bytes, int]:
@@ -304,12 +294,11 @@ class SoterPeerProtocol(Protocol):
 
     def update_height(self, height: int) -> None:
         """Note that the remote has a block of that height, for ``stats().max_height``, which only grows."""
-        channel = self.__connection.channel
-        channel.max_height = max(channel.max_height, height)
+        self.__connection.update_height(height)
 
     def update_announced_block(self, block_hash: Hash) -> None:
         """Note the block that the remote announced last, for ``stats().last_announced_block``."""
-        self.__last_announced_block = block_hash
+        self.__connection.channel.last_announced_block = block_hash
 
     # -- pushing -------------------------------------------------------------------------------
 
@@ -341,8 +330,7 @@ class SoterPeerProtocol(Protocol):
 
     def __push_encoded(self, messages: Sequence[Message], encoded: Sequence[tuple[bytes, int]], result: T) -> T:
         for message, frame in zip(messages, encoded, strict=True):
-            self.__connection.send(message, encoded=frame)
-            self.__session.driver.sending()
+            self.__session.driver.send(message, Encoding.BASE, None, frame)
         return result
 
     def push_get_blocks(self, height: int | None = None, stop: Hash = ZERO_HASH) -> Deferred[None]:
@@ -366,13 +354,7 @@ class SoterPeerProtocol(Protocol):
         if get_ident() != session.thread:
             crossed: Deferred[None] = session.cross(self.__ask, question)
             return crossed
-        # a repeated getblocks without a stop asks for more, and is not dropped
-        if self.__asked is None:
-            self.__asked = {}
-        asked = self.__asked.get(type(question))
-        if asked is None:
-            asked = self.__asked[type(question)] = LastAsked(zero_repeats=isinstance(question, GetHeaders))
-        if asked.repeats(question.height, question.stop):
+        if self.__connection.repeats(question):
             return succeed(None)
         return self.__send(question, Encoding.BASE, encoded)
 
@@ -386,8 +368,7 @@ class SoterPeerProtocol(Protocol):
         :param hash: of the block or transaction refused; needed for these two, and for no other.
         :return: as :meth:`send`; has fired already when nothing is sent.
         """
-        command = _bytes("command", command)
-        message = Reject(command, code, _bytes("reason", reason), ZERO_HASH if hash is None else hash)
+        message = make_reject(command, code, reason, hash)
         exists = self.__connection.channel.handshake.pver >= Reject.since
         session = self.__session
         if get_ident() != session.thread:
@@ -398,8 +379,8 @@ class SoterPeerProtocol(Protocol):
             return crossed
         if not exists:
             return succeed(None)
-        if hash is None and command in (b"block", b"tx"):
-            _log.warn("{peer}: a reject of {command} should name its hash", peer=str(self), command=command.decode())
+        if lacks_hash(message):
+            session.reporter.note("warn", f"a reject of {message.rejected.decode()} should name its hash")
         return self.__send(message, Encoding.BASE)
 
     # -- ending --------------------------------------------------------------------------------
@@ -433,7 +414,7 @@ class SoterPeerProtocol(Protocol):
             return succeed(self)
         if self.state.is_closing:
             return fail(self.__connection.channel.closed_error())
-        return session.ready.add()
+        return session.ready_waiters.add()
 
     def when_closed(self) -> Deferred[CloseReason]:
         """Fires with the :class:`~txsoter.CloseReason` once the connection has ended and all is cleaned up.
@@ -445,7 +426,7 @@ class SoterPeerProtocol(Protocol):
             crossed: Deferred[CloseReason] = session.cross(self.when_closed)
             return crossed
         reason = self.close_reason
-        return succeed(reason) if session.has_ended and reason is not None else session.closed.add()
+        return succeed(reason) if session.has_ended and reason is not None else session.closed_waiters.add()
 
     # -- looking -------------------------------------------------------------------------------
 
@@ -495,7 +476,6 @@ class SoterPeerProtocol(Protocol):
             self.__connection,
             id=self.id,
             address=self.address,
-            last_announced_block=self.__last_announced_block,
             now=session.now(),
             wall=session.wall_seconds(),
         )
@@ -504,15 +484,4 @@ class SoterPeerProtocol(Protocol):
         return f"<{type(self).__name__} {self}, {self.state.value}>"
 
     def __str__(self) -> str:
-        return self.__session.text()
-
-
-def _bytes(field: str, text: str | bytes) -> bytes:
-    """Return ``text`` as bytes.
-
-    :raises FieldError: if it is no text.
-    """
-    try:
-        return text if isinstance(text, bytes) else text.encode()
-    except (AttributeError, UnicodeEncodeError):
-        raise FieldError(field, text, "text") from None
+        return str(self.__session.reporter)

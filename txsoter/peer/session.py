@@ -19,23 +19,19 @@ from zope.interface import implementer
 from txsoter.clock import wall
 from txsoter.core.connection import Connection
 from txsoter.core.driver import Driver
-from txsoter.core.events import (
-    READY,
-    Closed,
-    Event,
-    Notice,
-    Observed,
-    RequestEnded,
-    RoundTrip,
-    SendFailed,
-    SlowHandler,
-    WriteFailed,
-)
-from txsoter.core.log_text import MessageLog, log_lines
-from txsoter.core.sanitize import sanitize
+from txsoter.core.events import Event
+from txsoter.core.reporting import Reporter
 from txsoter.core.send_queue import Entry
 from txsoter.core.state import State
-from txsoter.errors import CloseCause, ClosedBy, ConnectionClosed, IllegalTransition, LocalError, MalformedMessage
+from txsoter.errors import (
+    CloseCause,
+    ClosedBy,
+    CloseReason,
+    ConnectionClosed,
+    IllegalTransition,
+    LocalError,
+    MalformedMessage,
+)
 from txsoter.peer.addressing import address_text, host_and_port, remote_address
 from txsoter.peer.config import PeerConfig
 from txsoter.peer.deferreds import Waiters, fail_quietly
@@ -43,15 +39,11 @@ from txsoter.peer.threads import cross
 from txsoter.peer.tracebacks import drop_tracebacks
 from txsoter.peer.wakeup import Wakeup, ticker_of
 from txsoter.wire import Message
-from txsoter.wire.framing import HEADER_SIZE
 
 __all__ = ["Session"]
 
 # of the module, not of the class: events that are kept must not keep closed peers
 _log = Logger()
-
-_ORDINARY = (CloseCause.DISCONNECT, CloseCause.REMOTE_CLOSED, CloseCause.CONNECTION_LOST)
-"""Ends of connections without a fault."""
 
 
 @implementer(IPushProducer)
@@ -66,6 +58,7 @@ class Session:
     :ivar remote: address of the remote; None before the connection is made, or as long as a proxy has not named it.
     :ivar is_unnamed: the first read may tell the remote's address.
     :ivar is_refused: the connection was not let in.
+    :ivar reporter: calls listeners, and logs.
     """
 
     __slots__ = (
@@ -73,14 +66,15 @@ class Session:
         "_config",
         "_peer",
         "_wakeup",
-        "closed",
+        "closed_waiters",
         "driver",
         "has_ended",
         "is_refused",
         "is_unnamed",
         "now",
-        "ready",
+        "ready_waiters",
         "remote",
+        "reporter",
         "thread",
         "transport",
     )
@@ -95,9 +89,10 @@ class Session:
         self.is_unnamed = False
         self.is_refused = False
         self.driver = Driver(connection, self, peer)
+        self.reporter = Reporter(connection, config, self, peer)
         self.now: Callable[[], float] = _not_yet
-        self.ready = Waiters()
-        self.closed = Waiters()
+        self.ready_waiters = Waiters()
+        self.closed_waiters = Waiters()
         self.has_ended = False
         self.thread = get_ident()
 
@@ -138,7 +133,7 @@ class Session:
         # one of another kind lets everybody in
         named = getattr(self._peer.factory, "named", None)
         if named is not None and self.remote is not None:
-            named(self._peer)
+            named(self._peer, self.remote)
 
     def named_late(self) -> None:
         """Note that bytes came: if a proxy names the remote at all, it has done so now."""
@@ -149,10 +144,9 @@ class Session:
     def refuse(self, why: str) -> None:
         """End a connection that may not stay; quietly, if it has not begun."""
         if self.driver.connection.state is State.CONNECTING:
-            self.is_refused = True
-            # its events are not asked for: nobody is told of a connection that was not let in
-            self.driver.connection.connection_lost(ClosedBy.LOCAL, CloseCause.DISCONNECT, why, self.now())
-            self._peer.factory.forget(self._peer)
+            # only those who wait for something of it are told of a connection that was not let in
+            self.is_refused = self.reporter.is_unknown = True
+            self.driver.connection_lost(ClosedBy.LOCAL, CloseCause.DISCONNECT, why)
             self.abort()
         else:
             self.driver.close(CloseCause.DISCONNECT, why)
@@ -201,16 +195,23 @@ class Session:
 
     def wait_for(self, result: Any, done: Callable[[Any, BaseException | None], None]) -> bool:
         """Call ``done`` with the outcome of a handler's Deferred or coroutine."""
-        is_waited_for = _wait_for(result, done)
-        if is_waited_for and self.driver.connection.state is not State.READY:
-            self._refuse_deadlock(_awaited(result))
-        return is_waited_for
+        if iscoroutine(result):
+            result = Deferred.fromCoroutine(result)
+        elif not isinstance(result, Deferred):
+            return False
 
-    def _refuse_deadlock(self, awaited: Any) -> None:
-        """Fail what a listener waits for, if that can only come when it is done."""
-        if not isinstance(awaited, Deferred) or awaited.called:
+        def failed(failure: Failure) -> None:
+            done(None, failure.value)
+
+        result.addCallbacks(lambda value: done(value, None), failed)
+        return True
+
+    def handler_waits(self, result: Any) -> None:
+        """Fail what a handler waits for that was just called, if that can only come when it is done."""
+        awaited = _awaited(result)
+        if self.driver.connection.state is State.READY or not isinstance(awaited, Deferred) or awaited.called:
             return
-        if self.ready.remove(awaited):
+        if self.ready_waiters.remove(awaited):
             what = "when_ready()"
         elif self.driver.connection.forget_early(awaited):
             what = "a message that is sent when the handshake is over"
@@ -220,22 +221,11 @@ class Session:
 
     def handler_failed(self, error: BaseException, command: str) -> None:
         """Log that a handler failed, and tell the connection."""
-        failure = Failure(error)
-        command = sanitize(command, 12)
-        if not self.driver.connection.handler_failed(error, failure.getErrorMessage(), command):
-            _log.debug("{peer}: the handler of {command} was cut short", peer=self.text(), command=command)
-            return
-        _log.failure("{peer}: the handler of {command} failed", failure, peer=self.text(), command=command)
-        drop_tracebacks(failure)
+        self.reporter.handler_failed(error, command)
 
     def written(self, batch: list[Entry]) -> None:
         """Log messages that were written, and call ``on_write`` for each."""
-        on_write, level = self._config.listeners.on_write, self._config.log_messages
-        for frame, message, _ in batch:
-            if level > MessageLog.OFF:
-                self.log_message(message, frame[HEADER_SIZE:], sends=True)
-            if on_write is not None:
-                self.call_unwaited("on_write", on_write, self._peer, len(frame), message, None)
+        self.reporter.written(batch)
 
     def sent(self, token: Deferred[None]) -> None:
         """Fire the Deferred of ``send()``."""
@@ -243,115 +233,71 @@ class Session:
 
     def handle_event(self, event: Event) -> None:
         """Handle an event of the connection."""
-        if event is READY:
-            self._became_ready()
-        else:
-            _EVENTS[type(event)](self, event)
+        self.reporter.handle(event)
 
-    # -- events --------------------------------------------------------------------------------
+    # -- what the reporter calls ---------------------------------------------------------------
 
-    def _became_ready(self) -> None:
-        channel, config = self.driver.connection.channel, self._config
-        if config.log_connections:
-            assert channel.handshake.remote is not None
-            agent = sanitize(channel.handshake.remote.user_agent)
-            _log.info(
-                "{peer}: ready, protocol version {pver}, {agent}",
-                peer=self.text(),
-                pver=channel.handshake.pver,
-                agent=agent,
-            )
-        self.ready.succeed(self._peer)
-        # those who were told before may have hung up
-        if channel.state is State.READY:
-            self.call_unwaited("verack", self._peer.peer_ready)
-        if config.listeners.on_ready is not None and channel.state is State.READY:
-            self.call_unwaited("verack", config.listeners.on_ready, self._peer)
-
-    def _observed(self, event: Observed) -> None:
-        on_read = self._config.listeners.on_read
-        if event.message is not None and self._config.log_messages > MessageLog.OFF:
-            self.log_message(event.message, event.payload, sends=False)
-        if isinstance(event.error, MalformedMessage):
-            self.call_unwaited("malformed", self._peer.malformed_received, event.error)
-        if on_read is not None:
-            self.call_unwaited("on_read", on_read, self._peer, event.size, event.message, event.error)
-
-    def _write_failed(self, event: WriteFailed) -> None:
-        on_write = self._config.listeners.on_write
-        if on_write is not None:
-            self.call_unwaited("on_write", on_write, self._peer, 0, event.message, event.error)
-
-    def _send_failed(self, event: SendFailed) -> None:
-        if isinstance(event.error, ConnectionClosed):
-            fail_quietly(event.token, Failure(event.error))
-        else:
-            event.token.errback(event.error)
-
-    def _request_ended(self, event: RequestEnded) -> None:
-        if event.token.called:
-            # given up by a callback of the one before it
+    def log(self, level: str, text: str, error: BaseException | None = None, /, **fields: Any) -> None:
+        """Log ``text`` with its fields."""
+        if error is None:
+            _log.emit(LogLevel.lookupByName(level), text, **fields)
             return
-        if event.error is None:
-            event.token.callback(event.answer)
-        else:
-            event.token.errback(event.error)
-
-    def _round_trip(self, event: RoundTrip) -> None:
-        on_round_trip = self._config.listeners.on_round_trip
-        if on_round_trip is not None:
-            self.call_unwaited("on_round_trip", on_round_trip, self._peer, event.seconds)
-
-    def _slow_handler(self, event: SlowHandler) -> None:
-        _log.warn(
-            "{peer}: the listener {listener} for {command} has not finished for {seconds:.0f} s; "
-            "no message is handled meanwhile",
-            peer=self.text(),
-            listener=event.listener,
-            command=sanitize(event.command, 12),
-            seconds=event.seconds,
-        )
-
-    def _notice(self, event: Notice) -> None:
-        if event.error is None:
-            _log.emit(LogLevel.lookupByName(event.level), "{peer}: {text}", peer=self.text(), text=event.text)
-            return
-        failure = Failure(event.error)
-        _log.failure("{peer}: {text}", failure, peer=self.text(), text=event.text)
+        failure = Failure(error)
+        _log.failure(text, failure, **fields)
         drop_tracebacks(failure)
 
-    def _closed(self, event: Closed) -> None:
-        reason, config = event.reason, self._config
+    def address_text(self) -> str:
+        """Return the remote's address for people."""
+        if self.transport is None:
+            return "nowhere"
+        return address_text(self.transport.getPeer() if self.remote is None else self.remote)
+
+    def ready(self) -> None:
+        """Tell those who wait for both veracks."""
+        self.ready_waiters.succeed(self._peer)
+        # those who were told before may have hung up
+        if self.driver.connection.state is State.READY:
+            self.reporter.call("verack", self._peer.peer_ready)
+
+    def malformed(self, error: MalformedMessage) -> None:
+        """Tell the peer of a malformed frame."""
+        self._peer.malformed_received(error)
+
+    def send_failed(self, token: Deferred[None], error: Exception) -> None:
+        """Fail the Deferred of ``send()``."""
+        if isinstance(error, ConnectionClosed):
+            fail_quietly(token, Failure(error))
+        else:
+            token.errback(error)
+
+    def request_ended(self, token: Deferred[Any], answer: Message | None, error: Exception | None) -> None:
+        """Fire the Deferred of ``request()``, unless a callback of the one before it has given it up."""
+        if token.called:
+            return
+        if error is None:
+            token.callback(answer)
+        else:
+            token.errback(error)
+
+    def ended(self, reason: CloseReason) -> None:
+        """Clean up."""
         if self._wakeup is not None:
             self._wakeup.stop()
-        self.ready.fail(self.driver.connection.channel.closed_error())
-        if config.log_connections or reason.cause not in _ORDINARY:
-            _log.info("{peer}: {reason}", peer=self.text(), reason=reason)
+        self.ready_waiters.fail(self.driver.connection.channel.closed_error())
         factory, self._peer.factory = self._peer.factory, None
         # one of another kind keeps no account of its peers
         forget = getattr(factory, "forget", None)
         if forget is not None:
             forget(self._peer)
-        self.call_unwaited("close", self._peer.peer_closed, reason)
-        if config.listeners.on_closed is not None:
-            self.call_unwaited("close", config.listeners.on_closed, self._peer, reason)
+        if not self.is_refused:
+            self.reporter.call("close", self._peer.peer_closed, reason)
+
+    def closed(self, reason: CloseReason) -> None:
+        """Tell those who wait for the end."""
         self.has_ended = True
-        self.closed.succeed(reason)
+        self.closed_waiters.succeed(reason)
 
     # -- the application -----------------------------------------------------------------------
-
-    def call_unwaited(self, name: str, function: Callable[..., Any], *args: Any) -> None:
-        """Call a function of the application without making anything wait for it.
-
-        :param name: for the log, if it fails.
-        """
-        try:
-            result = function(*args)
-        except Exception as error:
-            self.handler_failed(error, name)
-            return
-        if result is not None:
-            _wait_for(result, lambda _, error: None if error is None else self.handler_failed(error, name))
 
     def cross(self, verb: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a verb in the reactor's thread, from another.
@@ -374,47 +320,6 @@ class Session:
     def wall_seconds(self) -> float:
         """Return the wall-clock time in seconds since 1970; 0 before there is a clock."""
         return 0.0 if self._clock is None else wall(self._clock)()
-
-    def text(self) -> str:
-        """Return the remote for people: address and direction."""
-        direction = "inbound" if self.driver.connection.channel.inbound else "outbound"
-        return f"{self.address_text()} ({direction})"
-
-    def address_text(self) -> str:
-        """Return the remote's address for people."""
-        if self.transport is None:
-            return "nowhere"
-        return address_text(self.transport.getPeer() if self.remote is None else self.remote)
-
-    def log_message(self, message: Message, payload: bytes, sends: bool) -> None:
-        """Log a message at debug level."""
-        for line in log_lines(self._config.log_messages, sends, message, payload, self.text()):
-            _log.debug("{line}", line=line)
-
-
-_EVENTS: dict[type, Callable[[Session, Any], None]] = {
-    Observed: Session._observed,
-    WriteFailed: Session._write_failed,
-    SendFailed: Session._send_failed,
-    RequestEnded: Session._request_ended,
-    RoundTrip: Session._round_trip,
-    SlowHandler: Session._slow_handler,
-    Notice: Session._notice,
-    Closed: Session._closed,
-}
-
-
-def _wait_for(result: Any, done: Callable[[Any, BaseException | None], None]) -> bool:
-    if iscoroutine(result):
-        result = Deferred.fromCoroutine(result)
-    elif not isinstance(result, Deferred):
-        return False
-
-    def failed(failure: Failure) -> None:
-        done(None, failure.value)
-
-    result.addCallbacks(lambda value: done(value, None), failed)
-    return True
 
 
 def _awaited(result: Any) -> Any:

@@ -200,7 +200,6 @@ class Wakeup:
 
     def fire(self) -> None:
         """Let the connection do what is due; its timers are set again then."""
-        self._driver.connection.channel.rearm = True
         self._driver.timeout()
 
     def _update_trickle(self, wanted: bool) -> None:

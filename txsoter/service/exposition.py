@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+import gzip
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
-from twisted.web.pages import notFound
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request
+from twisted.web.server import Request
 
+from txsoter.clock import monotonic
 from txsoter.peer.addressing import address_text
 from txsoter.service.metrics import Metrics
 from txsoter.service.peers import ListeningService
-from txsoter.service.web.access import loopback_endpoint
+from txsoter.service.process_metrics import ProcessMetrics
+from txsoter.service.web.access import HostCheck, loopback_endpoint
 from txsoter.service.web.guard import Guard
-from txsoter.service.web.site import GuardedRequest, QuietSite
+from txsoter.service.web.pages import Pages, send
+from txsoter.service.web.site import QuietSite
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
 
-__all__ = ["MetricsService"]
+__all__ = ["FRESH_SECONDS", "MetricsService"]
 
 MAX_CONNECTIONS = 16
-"""How many may ask at a time: a Prometheus or two, and somebody with a browser."""
+"""Connections at a time: a Prometheus or two, and somebody with a browser."""
+
+FRESH_SECONDS = 1.0
+"""Seconds for which everybody is told the same: collecting takes milliseconds, in which no peer is served."""
+
+MAX_VARIANTS = 4
+"""Formats and selections that are written of the same metrics; who asks for more of them is given plain text."""
 
 
 class MetricsService(ListeningService):
@@ -34,8 +44,9 @@ class MetricsService(ListeningService):
     :param endpoint: where it listens, described or made; a description that names no interface means loopback.
     :param name: of the endpoint, for the log.
     :param reactor: by default the one that is installed.
+    :param hosts: names by which it may be asked, besides localhost and the address it listens on.
     :ivar registry: of prometheus-client, this service's own. An application may register collectors of its own: they
-        are called in the reactor's thread.
+        are called in the reactor's thread, once a second at most.
     """
 
     def __init__(
@@ -44,8 +55,9 @@ class MetricsService(ListeningService):
         endpoint: str | IStreamServerEndpoint,
         name: str = "metrics",
         reactor: Any = None,
+        hosts: Iterable[str] = (),
     ) -> None:
-        from prometheus_client import CollectorRegistry, ProcessCollector
+        from prometheus_client import CollectorRegistry
 
         if reactor is None:
             # not before: the user may choose which one is installed
@@ -53,12 +65,12 @@ class MetricsService(ListeningService):
         where = serverFromString(reactor, loopback_endpoint(endpoint)) if isinstance(endpoint, str) else endpoint
         self.registry = CollectorRegistry(auto_describe=True)
         self.registry.register(metrics)
-        ProcessCollector(registry=self.registry)
-        root = _Place()
-        root.putChild(b"metrics", _Scrapes(self.registry))
-        self._site = _ScrapeSite(root, reactor)
-        self._guard = Guard(self._site, cast(IReactorTime, reactor), limit=MAX_CONNECTIONS)
-        super().__init__(where, name, cast(Any, self._guard))
+        self.registry.register(ProcessMetrics())
+        pages = Pages(HostCheck(hosts), {b"/metrics": _Exposition(self.registry, reactor).answer})
+        self._guard = Guard(QuietSite(pages, reactor), reactor, limit=MAX_CONNECTIONS)
+        # any, for it takes every factory
+        guard: Any = self._guard
+        super().__init__(where, name, guard)
 
     @property
     def url(self) -> str | None:
@@ -69,100 +81,59 @@ class MetricsService(ListeningService):
         return here if here.startswith("unix:") else f"http://{here}/metrics"
 
     def stopService(self) -> Deferred[None]:
-        """Close the port, and hang up.
-
-        :return: fires once no thread is at an answer: it would wait for the reactor to take it, and a reactor that
-            stops for the thread.
-        """
-        closing = super().stopService().addCallback(lambda _: self._site.when_idle())
-        return closing.addCallback(lambda _: self._guard.abort_all())
+        """Close the port and all connections; fires once they are closed."""
+        return gatherResults([super().stopService(), self._guard.abort_all()]).addCallback(lambda _: None)
 
 
-class _Place(Resource):
-    """Where nothing is but what is put below it."""
+class _Exposition:
+    """The metrics as text, made anew once in :data:`FRESH_SECONDS` at most."""
 
-    def __init__(self) -> None:
-        Resource.__init__(self)
-
-    def getChild(self, path: bytes, request: Any) -> Any:
-        """What Twisted puts there by itself is deprecated."""
-        return notFound()
-
-
-class _Scrapes(_Place):
-    """What prometheus-client serves, of what there was when it was asked."""
-
-    def __init__(self, registry: Any) -> None:
-        super().__init__()
+    def __init__(self, registry: CollectorRegistry, clock: IReactorTime) -> None:
         self._registry = registry
+        self._now = monotonic(clock)
+        self._collected_at: float | None = None
+        self._collected: CollectorRegistry
+        self._variants: dict[tuple[str, tuple[str, ...], bool], bytes] = {}
 
-    def render(self, request: Any) -> int:
-        """Look here, in the reactor's thread, where nothing changes meanwhile; it is written down in another."""
+    def answer(self, request: Request) -> int:
+        """Answer a request in the format and encoding that its client prefers."""
+        from prometheus_client.exposition import choose_encoder, gzip_accepted
+
+        self._collect()
+        encode, kind = choose_encoder(request.getHeader("accept") or "")
+        # any, for it has more types than it ever returns
+        given: Any = request.args
+        names = tuple(sorted({name.decode("latin-1") for name in given.get(b"name[]", ())}))
+        packed = gzip_accepted(request.getHeader("accept-encoding") or "")
+        if (kind, names, packed) not in self._variants and len(self._variants) >= MAX_VARIANTS:
+            encode, kind = choose_encoder("")
+            names = ()
+        variant = kind, names, packed
+        if variant not in self._variants:
+            registry: Any = self._collected.restricted_registry(names) if names else self._collected
+            text = encode(registry)
+            self._variants[variant] = gzip.compress(text) if packed else text
+        if packed:
+            request.setHeader(b"Content-Encoding", b"gzip")
+        return send(request, kind.encode(), self._variants[variant])
+
+    def _collect(self) -> None:
         from prometheus_client import CollectorRegistry
-        from prometheus_client.twisted import MetricsResource
 
-        seen = CollectorRegistry(auto_describe=True)
-        seen.register(_Seen(list(self._registry.collect())))
-        if request.method != b"OPTIONS":
-            # that one's answer is empty: its thread waits for nothing
-            request.site.writers.add(request)
-        untyped: Any = MetricsResource
-        untyped(seen).render(request)
-        return NOT_DONE_YET
+        now = self._now()
+        if self._collected_at is None or now - self._collected_at >= FRESH_SECONDS:
+            self._collected = CollectorRegistry(auto_describe=True)
+            self._collected.register(_Collected(list(self._registry.collect())))
+            self._collected_at = now
+            self._variants.clear()
 
 
-class _Seen:
+class _Collected:
     """A collector of what has been collected."""
 
     def __init__(self, families: list[Metric]) -> None:
         self._families = families
 
     def collect(self) -> list[Metric]:
-        """As often as it is asked for."""
+        """Return it, as often as it is asked for."""
         return self._families
-
-
-class _ScrapeRequest(GuardedRequest):
-    """Knows when the thread that answers it is done, even if the one who asked has gone."""
-
-    site: Any
-
-    def write(self, data: bytes) -> Any:
-        """The answer: all that the thread waits for."""
-        try:
-            return Request.write(self, data)
-        finally:
-            self.site.written(self)
-
-    def finish(self) -> Any:
-        """The end of the answer: of one that failed, before anything of it was written, the only sign."""
-        try:
-            return Request.finish(self)
-        finally:
-            self.site.written(self)
-
-
-class _ScrapeSite(QuietSite):
-    """Knows whose answers are being written.
-
-    :ivar writers: the requests whose answers threads are at.
-    """
-
-    def __init__(self, root: Resource, reactor: Any) -> None:
-        super().__init__(root, reactor, _ScrapeRequest)
-        self.writers: set[Any] = set()
-        self._waiters: list[Deferred[None]] = []
-
-    def written(self, request: Any) -> None:
-        """A thread is done."""
-        self.writers.discard(request)
-        while self._waiters and not self.writers:
-            self._waiters.pop().callback(None)
-
-    def when_idle(self) -> Deferred[None]:
-        """Fires once all are."""
-        if not self.writers:
-            return succeed(None)
-        waiter: Deferred[None] = Deferred()
-        self._waiters.append(waiter)
-        return waiter

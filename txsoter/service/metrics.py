@@ -30,6 +30,8 @@ from txsoter.wire.message import messages
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
+    from txsoter.capture import CaptureState
+
 __all__ = ["Metrics"]
 
 T = TypeVar("T")
@@ -51,6 +53,7 @@ class Metrics(Observer):
     :param refused: gives how many connections were refused.
     :param banned: gives how many addresses are refused for what they did.
     :param book: gives the sizes of the address book's tables by their names.
+    :param capture: gives how the recording of conversations goes.
     :param network: whose messages are spoken, as a label.
     :param now: gives the time in seconds, for how long listeners take.
     :raises LocalError: when prometheus-client is not installed.
@@ -66,6 +69,7 @@ class Metrics(Observer):
         refused: Number | None = None,
         banned: Number | None = None,
         book: Callable[[], Mapping[str, float]] | None = None,
+        capture: Callable[[], CaptureState] | None = None,
         network: str = "",
         now: Number = perf_counter,
     ) -> None:
@@ -79,6 +83,7 @@ class Metrics(Observer):
         self._refused = refused
         self._banned = banned
         self._book = book
+        self._capture = capture
         self._network = network
         self._ended = Tally()
         self._round_trips = RoundTrips()
@@ -201,6 +206,18 @@ class Metrics(Observer):
             for table, size in book.items():
                 sizes.add_metric((table,), size)
             yield sizes
+        capture = self._asked("capture", self._capture)
+        if capture is not None:
+            yield from self._recording(capture)
+
+    def _recording(self, capture: CaptureState) -> Iterable[Metric]:
+        counter, gauge = self._core.CounterMetricFamily, self._core.GaugeMetricFamily
+        running = int(capture.reason is None)
+        yield gauge("txsoter_capture_running", "1 while conversations are recorded, else 0.", running)
+        yield gauge("txsoter_capture_stored_bytes", "Bytes on the disk in folders of conversations.", capture.stored)
+        yield gauge("txsoter_capture_waiting_bytes", "Bytes recorded and not written yet.", capture.waiting)
+        yield counter("txsoter_capture_dropped", "Reads and writes that were not recorded.", capture.dropped)
+        yield counter("txsoter_capture_failures", "Failures that have stopped the recording.", capture.failures)
 
     def _build(self) -> Metric:
         labels = {"version": _version("txsoter"), "twisted": _version("twisted"), "network": self._network}

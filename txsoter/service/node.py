@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
 from twisted.logger import Logger
@@ -47,7 +47,7 @@ class NodeSettings:
     :ivar refusal: seconds for which who has misbehaved is refused.
     :ivar metrics: endpoint description of the metrics, on loopback unless it names an interface.
     :ivar status: the same of the status page.
-    :ivar status_hosts: names by which others may ask for the page, such as those of a proxy before it.
+    :ivar status_hosts: names by which page and metrics may be asked, such as those of a proxy before them.
     :ivar capture: folder in which all conversations are recorded.
     :ivar capture_total: bytes that they may take there.
     :ivar capture_connection: bytes of one connection.
@@ -104,13 +104,6 @@ class NodeService(MultiService):
         self.status: StatusService | None = None
         self.capture: Capture | None = None
         self.outbound: OutboundService | None = None
-        metrics = None if settings.metrics is None else self._make_metrics(config)
-        if metrics is not None:
-            config = config.replace(listeners=metrics.timed(config.listeners))
-            observers.append(metrics)
-        if settings.status is not None:
-            self.status = self._make_status(config, settings.status)
-            observers.append(self.status.observer)
         protocol: PeerFactory = SoterPeerProtocol
         if settings.capture is not None:
             self.capture = Capture(
@@ -120,11 +113,18 @@ class NodeService(MultiService):
                 max_connection=settings.capture_connection,
             )
             protocol = self.capture
+        metrics = None if settings.metrics is None else self._make_metrics(config)
+        if metrics is not None:
+            config = config.replace(listeners=metrics.timed(config.listeners))
+            observers.append(metrics)
+        if settings.status is not None:
+            self.status = self._make_status(config, settings.status)
+            observers.append(self.status.observer)
         self.peers = PeerService(config, observers=observers, protocol=protocol, may_enter=self.scores.may_enter)
         self._keeper = keeper
         if metrics is not None and settings.metrics is not None:
             # it asks at once
-            self.metrics = MetricsService(metrics, settings.metrics, reactor=reactor)
+            self.metrics = MetricsService(metrics, settings.metrics, reactor=reactor, hosts=settings.status_hosts)
 
     def _live(self) -> Iterable[SoterPeerProtocol]:
         return self.peers.peers
@@ -138,6 +138,7 @@ class NodeService(MultiService):
             refused=lambda: self.peers.refused,
             banned=self.scores.refused,
             book=self.book.sizes,
+            capture=None if self.capture is None else self.capture.state,
             network=config.network.name,
         )
 
@@ -148,6 +149,7 @@ class NodeService(MultiService):
             bans=self._bans,
             listening=lambda: self.peers.listening,
             dialled=self._dialled,
+            capture=None if self.capture is None else self.capture.state,
         )
         return StatusService(
             endpoint, self._live, config, parts=parts, hosts=self.settings.status_hosts, clock=self._reactor
@@ -220,13 +222,19 @@ class NodeService(MultiService):
         return self.outbound
 
     def stopService(self) -> Deferred[None]:
-        """End everything, what others need last: the peers are told, then the book is written."""
-        MultiService.stopService(self)
-        return Deferred.fromCoroutine(self._stop())
+        """End everything, what others need last: the peers are told, then the book is written.
 
-    async def _stop(self) -> None:
-        while self._parts:
-            part = self._parts.pop()
+        Nothing waits for page and metrics, which end beside the rest: their clients are strangers.
+        """
+        MultiService.stopService(self)
+        parts, self._parts = self._parts, []
+        served = [each for each in parts if each is self.status or each is self.metrics]
+        others = [each for each in reversed(parts) if each not in served]
+        ended = [Deferred.fromCoroutine(self._stop(each)) for each in (others, *([part] for part in served))]
+        return gatherResults(ended).addCallback(lambda _: None)
+
+    async def _stop(self, parts: Iterable[Any]) -> None:
+        for part in parts:
             try:
                 await maybeDeferred(part.stopService)
             except Exception:

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IProtocolFactory, IStreamC
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from txsoter.clock import monotonic
 from txsoter.core.sanitize import sanitize
 from txsoter.core.state import State
 from txsoter.errors import CloseCause, ConnectionClosed, FieldError
@@ -25,6 +26,7 @@ from txsoter.service.book.buckets import Skip
 from txsoter.service.book.keeper import BookKeeper
 from txsoter.service.book.known import Known
 from txsoter.service.book.places import Place, group_of, place_at
+from txsoter.service.quick_retries import QuickRetries
 
 __all__ = ["EndpointFor", "HasPeers", "OutboundService", "endpoint_place", "endpoints_like"]
 
@@ -38,7 +40,7 @@ GROWTH = 1.5
 """By how much each of those lengthens it."""
 
 REDIAL_AFTER = 30.0
-"""Seconds after which the same address may be dialled again."""
+"""Seconds after which the same address may be dialled again, but for a few quick tries after it has failed."""
 
 ATTEMPT_TIMEOUT = 60.0
 """Seconds for an attempt, its handshake included."""
@@ -119,7 +121,8 @@ class OutboundService(Service):
 
     It dials a few at a time, slower and slower while nobody answers; never two in one address group (those that are
     not of the internet are in none), never one that there is a connection with already, whoever dialled, and no
-    address again within 30 s. Peers that it keeps are dialled once: when they go, another is picked.
+    address again within 30 s, but for a few quick tries after a first failure. Peers that it keeps are dialled once:
+    when they go, another is picked.
 
     :param peers: whose connections they become.
     :param keeper: notes how it goes in its address book, from which they are picked. It must observe ``peers``.
@@ -161,6 +164,7 @@ class OutboundService(Service):
         self._next: IDelayedCall | None = None
         # attempts in a row that have brought nothing, those for which there was nobody included
         self._fruitless = 0
+        self._retries = QuickRetries(monotonic(self._clock))
 
     # -- its life ------------------------------------------------------------------------------
 
@@ -196,6 +200,9 @@ class OutboundService(Service):
         known = self._book.pick(self._skip())
         if known is not None:
             self._dial(known.place)
+        elif self._retries.is_waiting:
+            # somebody to dial in a moment
+            pass
         elif not self.attempts:
             self._note_fruitless("the address book has nobody else to dial")
         else:
@@ -235,7 +242,7 @@ class OutboundService(Service):
             place = known.place
             if place in places or place.ip in hosts or known.group in groups:
                 return True
-            if now - known.attempted < REDIAL_AFTER:
+            if now - known.attempted < REDIAL_AFTER and not self._retries.may_dial(place):
                 return True
             return self._may_dial is not None and self._may_dial(place.host) is not None
 
@@ -282,11 +289,13 @@ class OutboundService(Service):
         if isinstance(result, Failure):
             if not _is_our_doing(result.value):
                 self._book.failed(place)
+                self._retries.failed(place)
             error = sanitize(result.getErrorMessage())
             self.log.debug("no peer at {place}: {error}", place=str(place), error=error)
             self._note_fruitless(f"the last was {place}: {error}")
         else:
             self._fruitless = 0
+            self._retries.worked(place)
         self._plan()
 
     def _gone(self, peer: SoterPeerProtocol) -> None:

@@ -12,12 +12,15 @@ from typing import Any
 from twisted.application.service import IServiceCollection, MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.logger import ILogObserver, Logger, jsonFileLogObserver
-from twisted.python.logfile import LogFile
+from twisted.logger import ILogObserver, Logger, jsonFileLogObserver, textFileLogObserver
 
 from txsoter.errors import TxsoterError
+from txsoter.service.log_output import LogFile, RateLimit
 
-__all__ = ["ProcessService"]
+__all__ = ["LOG_RATE", "ProcessService"]
+
+LOG_RATE = 50.0
+"""Lines of one kind that are logged a second by default."""
 
 STOP_WITHIN = 4.5
 """Seconds after which the process ends although something has not ended: a service manager kills it at five."""
@@ -26,9 +29,14 @@ STOP_WITHIN = 4.5
 class ProcessService(MultiService):
     """Holds the services of a process. SIGTERM ends it with status 0, a port that is taken with 1.
 
+    Below twistd it writes the log, unless that was told ``--logger`` or ``--syslog``: in files of bounded number and
+    size, which SIGHUP reopens, and with a bounded number of lines a second.
+
     :param twistd: twistd's own options, empty below twist.
     :param summary: gives the lines that SIGUSR1 logs.
     :param json_logs: whether each line of the log is to be a JSON object.
+    :param log_rate: lines a second of each kind that are logged; None for all.
+    :ivar log_file: what the log is written to, or None.
     """
 
     log = Logger()
@@ -38,27 +46,39 @@ class ProcessService(MultiService):
         twistd: Mapping[str, Any],
         summary: Callable[[], list[str]] = list,
         json_logs: bool = False,
+        log_rate: float | None = LOG_RATE,
     ) -> None:
         MultiService.__init__(self)
         self._twistd = twistd
         self._summary = summary
         self._json_logs = json_logs
+        self._log_rate = log_rate
+        self.log_file: LogFile | None = None
 
     def setServiceParent(self, parent: IServiceCollection) -> None:
-        """Below twistd ``parent`` is the application, whose log observer this may choose."""
+        """Below twistd ``parent`` is the application, whose log observer this chooses."""
         MultiService.setServiceParent(self, parent)
         set_component = getattr(parent, "setComponent", None)
-        if self._json_logs and set_component is not None:
-            self._json_file = self._log_file()
-            set_component(ILogObserver, jsonFileLogObserver(self._json_file, recordSeparator=""))
+        is_told_otherwise = self._twistd.get("logger") or self._twistd.get("syslog")
+        if self._twistd and set_component is not None and not is_told_otherwise:
+            file = self._log_output()
+            if file is not None:
+                observer: ILogObserver = (
+                    jsonFileLogObserver(file, recordSeparator="") if self._json_logs else textFileLogObserver(file)
+                )
+                if self._log_rate is not None:
+                    observer = RateLimit(observer, self._log_rate)
+                set_component(ILogObserver, observer)
 
-    def _log_file(self) -> Any:
-        name = self._twistd.get("logfile")
-        if name and name != "-":
-            return LogFile.fromFullPath(name)
-        if self._twistd.get("nodaemon") or not self._twistd:
+    def _log_output(self) -> Any:
+        """Open what the log goes to; None where twistd refuses that."""
+        name, is_daemon = self._twistd.get("logfile"), not self._twistd.get("nodaemon")
+        if name == "-" and is_daemon:
+            return None
+        if name == "-" or not (name or is_daemon):
             return sys.stdout
-        return LogFile.fromFullPath("twistd.log")
+        self.log_file = LogFile(name or "twistd.log")
+        return self.log_file
 
     def privilegedStartService(self) -> None:
         """Open the ports, while twistd still has the right to."""
@@ -66,11 +86,14 @@ class ProcessService(MultiService):
 
     def startService(self) -> None:
         """Begin."""
-        self._start(super().startService)
         from twisted.internet import reactor
 
         run: Any = reactor
-        run.callWhenRunning(self._answer_signals, run)
+        # first of all: these kill a process that does not handle them
+        signal.signal(signal.SIGUSR1, lambda *_: run.callFromThread(self._tell_summary))
+        signal.signal(signal.SIGHUP, lambda *_: run.callFromThread(self._reopen_log))
+        self._start(super().startService)
+        run.callWhenRunning(self._handle_sigterm, run)
 
     def stopService(self) -> Deferred[Any]:
         """End everything; after 4.5 seconds what has not ended is left to the process's end."""
@@ -94,20 +117,30 @@ class ProcessService(MultiService):
         MultiService.stopService(self).addBoth(in_time)
         return ended
 
-    def _answer_signals(self, reactor: Any) -> None:
-        # twistd and twist let the reactor end by SIGTERM, and then kill themselves by it once more
+    def _handle_sigterm(self, reactor: Any) -> None:
+        # not before the reactor runs, which handles it, too: twistd and twist let it end the reactor, and then kill
+        # themselves by it once more
         def stop(*_: object) -> None:
             reactor.callFromThread(lambda: reactor.running and reactor.stop())
 
-        def tell(*_: object) -> None:
-            reactor.callFromThread(self._tell_summary)
-
         signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGUSR1, tell)
+
+    def _reopen_log(self) -> None:
+        if self.log_file is None:
+            self.log.info("SIGHUP: the log is in no file of this process's own, and nothing was reopened")
+            return
+        try:
+            self.log_file.reopen()
+        except OSError as error:
+            self.log.error("SIGHUP: the log cannot be reopened: {error}", error=error)
+        else:
+            self.log.info("SIGHUP: the log was reopened: {path}", path=self.log_file.baseFilename)
 
     def _tell_summary(self) -> None:
         for line in self._summary():
             self.log.info("{line}", line=line)
+        if self.log_file is not None and self.log_file.lost:
+            self.log.warn("lines that could not be written to the log: {count}", count=self.log_file.lost)
 
     def _start(self, start: Callable[[], object]) -> None:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -46,3 +48,19 @@ class OperateTests(SynchronousTestCase):
         described = {f"{each.name}_total" if each.type == "counter" else each.name for each in Metrics(tuple).collect()}
         self.assertGreater(len(described), 10)
         self.assertEqual([name for name in sorted(described) if f"`{name}" not in text], [])
+
+
+class AddingAMessageTests(SynchronousTestCase):
+    def test_what_contributing_says_is_all_it_takes(self) -> None:
+        """In a fresh interpreter: what is declared stays declared."""
+        page = PAGES.parent / "CONTRIBUTING.md"
+        if not page.is_file():
+            self.assertFalse((PAGES.parent / "setup.py").is_file())
+            return
+        section = page.read_text(encoding="utf-8").partition("## Adding a message")[2]
+        program = section.partition("```python\n")[2].partition("```")[0]
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+        self.assertEqual(done.stderr, "")
+        called, counted = done.stdout.splitlines()
+        self.assertIn("(outbound) SendCmpct(announce=False, version=2)", called)
+        self.assertEqual(counted, "Traffic(messages=1, bytes=33)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -26,6 +26,7 @@ from txsoter.wire import (
     Inv,
     InventoryType,
     InventoryVector,
+    MemPool,
     Message,
     Ping,
     Pong,
@@ -143,6 +144,63 @@ async def test_witnesses() -> None:
         for kind, witness in ((InventoryType.WITNESS_TX, (b"proof",)), (InventoryType.TX, ())):
             answer = await peer.request(GetData([InventoryVector(kind, tx.txid)]), Tx)
             assert (answer.txid, tuple(answer.inputs[0].witness)) == (tx.txid, witness)
+
+
+def banned(times: Sequence[tuple[float, int]]) -> bool:
+    """Whether a soterd bans who has earned so many points at these times, in seconds: past 100; halved each minute."""
+    score, last = 0.0, 0.0
+    for now, points in times:
+        score, last = score * 0.5 ** ((now - last) / 60) + points, now
+        if score > 100:
+            return True
+    return False
+
+
+@over_sockets()
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param([MemPool()], id="mempool"),
+        pytest.param([GetData([InventoryVector(InventoryType.TX, bytes(32))] * 20_000)], id="getdata"),
+        pytest.param([MemPool(), GetData([InventoryVector(InventoryType.TX, bytes(32))] * 5_000)], id="both"),
+    ],
+)
+async def test_nobody_gets_it_banned(asked: list[Message]) -> None:
+    """Whoever asks for more than the node bears is closed; the node would ban the bridge, and all who come by it."""
+    points: list[tuple[float, int]] = []
+
+    def note(peer: SoterPeerProtocol, message: MemPool | GetData) -> None:
+        cost = 33 if isinstance(message, MemPool) else len(message.vectors) * 99 // 50_000
+        points.append((real_reactor().seconds() - started, cost))
+
+    started = real_reactor().seconds()
+    node = FakeNode(recorded(), hooks={"on_mempool": note, "on_getdata": note}, services=Services(13))
+    async with bridge(node) as between:
+        other = await between.dial()
+        (to_other,) = node.peers
+        peer = await between.dial()
+        (to_peer,) = set(node.peers) - {to_other}
+        for number in range(40):
+            peer.send(asked[number % len(asked)])
+        await to_peer.when_closed()
+        # a reset, where it had not read all of what was sent
+        assert (await peer.when_closed()).cause in (CloseCause.REMOTE_CLOSED, CloseCause.CONNECTION_LOST)
+        assert 0 < len(points) < 10
+        assert not banned(points)
+        assert len((await other.request(GetBlocks(height=0), Inv)).vectors) == len(recorded())
+
+
+def test_what_it_passes_on_in_time_bans_nobody() -> None:
+    """Two at once and then as they are forgiven, or with rests between: what may be passed on is no ban."""
+    for rest in (0, 20, 60, 90, 120, 600):
+        paid_until, now, passed = 0.0, 0.0, []
+        for step in range(2000):
+            now += rest if step % 4 == 0 else 1
+            if max(paid_until, now) + 60 <= now + 120:
+                paid_until = max(paid_until, now) + 60
+                passed.append((now, 33))
+        assert len(passed) > 2
+        assert not banned(passed)
 
 
 @over_sockets()

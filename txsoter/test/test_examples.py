@@ -58,8 +58,8 @@ def described(node: FakeNode) -> list[tuple[int, str, list[str]]]:
 
 
 def test_which() -> None:
-    """The issue's five are there."""
-    assert NAMES == ["bridge", "fetch_dag", "peer_connection", "proxy", "watch"]
+    """All are there."""
+    assert NAMES == ["bridge", "fetch_dag", "peer_connection", "proxy", "watch", "watch_asyncio"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import clientFromString
+from twisted.internet.endpoints import clientFromString, connectProtocol
+from twisted.internet.task import deferLater
 
 from txsoter import SIMNET, CloseCause, PeerConfig, SoterPeerProtocol, connect
 from txsoter.test.node import FakeNode, recorded
 from txsoter.test.peer.cases import over_sockets, real_reactor
 from txsoter.test.programs import TWIST, TWISTD, Program
-from txsoter.wire import GetBlocks, Inv
+from txsoter.test.service.web import Deaf
+from txsoter.wire import GetBlocks, Inv, Ping, Pong
 
 DAEMONS = {"twistd": (*TWISTD, "--nodaemon"), "twist": (*TWIST, "--log-format=text")}
 
@@ -34,6 +37,15 @@ def dial(program: Program) -> Deferred[SoterPeerProtocol]:
     assert port is not None
     config = PeerConfig(network=SIMNET, user_agent_name="dialler")
     return connect(clientFromString(real_reactor(), f"tcp:127.0.0.1:{port[1]}"), config)
+
+
+async def until(done: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for something that another process does."""
+    for _ in range(int(seconds / 0.05)):
+        if done():
+            return
+        await deferLater(real_reactor(), 0.05)
+    raise AssertionError("it has not happened")
 
 
 async def end(program: Program) -> None:
@@ -130,3 +142,52 @@ async def test_daemon(tmp_path: Path) -> None:
             assert await program.ended() == 1
             assert f"Couldn't listen on 127.0.0.1:{port.number}: " in program.err
         assert [each.name for each in tmp_path.iterdir()] == ["soter.log"]
+
+
+@both
+@over_sockets(60)
+async def test_ends_in_time_whatever_http_clients_do(daemon: str, tmp_path: Path) -> None:
+    """Page and metrics are full of clients that pipeline requests and read nothing."""
+    pages = ("--status", "tcp:0", "--metrics", "tcp:0", "--state", "state", "--capture", "capture")
+    async with soter(daemon, tmp_path, *LISTEN, *pages) as program:
+        await program.says("to look at")
+        places = re.findall(r"(?:page|metrics) at http://127\.0\.0\.1:(\d+)(/\w*)", program.out)
+        assert len(places) == 2
+        clients = []
+        for port, path in places:
+            request = f"GET {path} HTTP/1.1\r\nHost:localhost\r\n\r\n".encode() * 780
+            for _ in range(16 if path == "/metrics" else 64):
+                endpoint = clientFromString(real_reactor(), f"tcp:127.0.0.1:{port}")
+                clients.append(await connectProtocol(endpoint, Deaf(request)))
+        peer = await dial(program)
+        await peer.request(Ping(7), Pong)
+        await end(program)
+        assert (await peer.when_closed()).cause is CloseCause.REMOTE_CLOSED
+        for client in clients:
+            await client.hear()
+
+
+@over_sockets(60)
+async def test_sighup_reopens_the_log(tmp_path: Path) -> None:
+    """A log that was moved, as logrotate does it, is begun anew; the process goes on, and its end is in it."""
+    log, moved = tmp_path / "soter.log", tmp_path / "soter.log.old"
+    arguments = (*TWISTD, "--nodaemon", "--pidfile=", f"--logfile={log}", "soter", "--network", "simnet", *LISTEN)
+    async with Program(*arguments, folder=tmp_path) as program:
+        await until(lambda: log.exists() and "to look at" in log.read_text())
+        log.rename(moved)
+        program.signal(signal.SIGHUP)
+        await until(lambda: log.exists() and f"SIGHUP: the log was reopened: {log}" in log.read_text())
+        await end(program)
+        assert "Server Shut Down" in log.read_text()
+        assert "Server Shut Down" not in moved.read_text()
+
+
+@both
+@over_sockets(60)
+async def test_sighup_without_a_log_file(daemon: str, tmp_path: Path) -> None:
+    """It is no end."""
+    async with soter(daemon, tmp_path, *LISTEN) as program:
+        await program.says("to look at")
+        program.signal(signal.SIGHUP)
+        await program.says("SIGHUP: the log is in no file of this process's own")
+        await end(program)

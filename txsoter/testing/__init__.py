@@ -13,6 +13,7 @@ Nothing here opens a socket or waits: bytes move when :meth:`MemoryLink.pump` is
 """
 
 from txsoter.testing.clock import Livelock, SimulatedClock
+from txsoter.testing.cores import CoreNode, CorePeer
 from txsoter.testing.endpoints import SimulatedClientEndpoint, SimulatedPort, SimulatedServerEndpoint
 from txsoter.testing.links import SimulatedLink
 from txsoter.testing.memory import CLIENT, SERVER, MemoryLink, MemoryTransport
@@ -24,6 +25,8 @@ from txsoter.testing.transports import SimulatedTransport
 __all__ = [
     "CLIENT",
     "SERVER",
+    "CoreNode",
+    "CorePeer",
     "Faults",
     "Livelock",
     "MemoryLink",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, execute
@@ -19,38 +19,46 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from txsoter.testing.transports import Packet, cancel
-
-if TYPE_CHECKING:
-    from txsoter.testing.links import SimulatedLink
-    from txsoter.testing.simulation import SimulatedNetwork
+from txsoter.testing import interfaces
+from txsoter.testing.pipes import Packet, cancel
+from txsoter.testing.transports import SimulatedTransport
 
 __all__ = ["SimulatedClientEndpoint", "SimulatedPort", "SimulatedServerEndpoint"]
+
+
+class Network(interfaces.Network, Protocol):
+    """A network, as its ports and those who dial them see it."""
+
+    ports: dict[tuple[str, int], SimulatedPort]
+
+    def dial(self, host: str, to: IPv4Address) -> SimulatedTransport:
+        """Return the end that dials of a new link."""
+        ...
 
 
 class Attempt:
     """Somebody dials, and does not know yet what comes of it."""
 
-    def __init__(self, link: SimulatedLink, factory: IProtocolFactory, timeout: float) -> None:
-        self._link = link
+    def __init__(self, client: SimulatedTransport, factory: IProtocolFactory, timeout: float) -> None:
+        self._client = client
         self._factory = factory
-        self._timer = link.network.clock.callLater(timeout, self.fail, TimedOut())
+        self._timer = client.reactor.callLater(timeout, self.fail, TimedOut())
         self.connected: Deferred[IProtocol] = Deferred(self._given_up)
-        link.client.attempt = self
+        client.attempt = self
         factory.doStart()
-        link.client.put(Packet.KNOCK)
+        client.put(Packet.KNOCK)
 
     def _given_up(self, _: Deferred[IProtocol]) -> None:
-        self.fail(ConnectingCancelledError(self._link.client.getPeer()))
+        self.fail(ConnectingCancelledError(self._client.getPeer()))
 
     def _decided(self) -> None:
-        self._link.client.attempt = None
+        self._client.attempt = None
         cancel(self._timer)
 
     def fail(self, error: Exception | Failure) -> None:
         """There will be no connection."""
         self._decided()
-        self._link.closed()
+        self._client.link.closed()
         self._factory.doStop()
         self.connected.errback(error)
 
@@ -60,7 +68,7 @@ class Attempt:
 
     def accepted(self) -> None:
         """The other end is open."""
-        client = self._link.client
+        client = self._client
         try:
             protocol = self._factory.buildProtocol(client.getPeer())
             if protocol is None:
@@ -82,7 +90,7 @@ class SimulatedClientEndpoint:
     :param timeout: seconds until an attempt is given up.
     """
 
-    def __init__(self, network: SimulatedNetwork, from_host: str, to: IPv4Address, timeout: float = 30.0) -> None:
+    def __init__(self, network: Network, from_host: str, to: IPv4Address, timeout: float = 30.0) -> None:
         self._network = network
         self._from_host = from_host
         self._to = to
@@ -96,14 +104,14 @@ class SimulatedClientEndpoint:
 
         :return: fires with the protocol; fails as Twisted's TCP does: refused, timed out, cancelled.
         """
-        return Attempt(self._network.link(self._from_host, self._to), protocolFactory, self._timeout).connected
+        return Attempt(self._network.dial(self._from_host, self._to), protocolFactory, self._timeout).connected
 
 
 @implementer(IListeningPort)
 class SimulatedPort:
     """A port of a node at which somebody listens."""
 
-    def __init__(self, network: SimulatedNetwork, address: IPv4Address, factory: IProtocolFactory) -> None:
+    def __init__(self, network: Network, address: IPv4Address, factory: IProtocolFactory) -> None:
         self._network = network
         self._address = address
         self.factory = factory
@@ -136,7 +144,7 @@ class SimulatedPort:
 class SimulatedServerEndpoint:
     """A port of a node of a simulated network."""
 
-    def __init__(self, network: SimulatedNetwork, address: IPv4Address) -> None:
+    def __init__(self, network: Network, address: IPv4Address) -> None:
         self._network = network
         self._address = address
 

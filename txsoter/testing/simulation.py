@@ -19,9 +19,12 @@ from txsoter.peer.config import PeerConfig
 from txsoter.peer.factory import connect, listen
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.testing.clock import SimulatedClock
+from txsoter.testing.cores import CoreMaker, CoreNode, CorePeer
 from txsoter.testing.endpoints import SimulatedClientEndpoint, SimulatedPort, SimulatedServerEndpoint
+from txsoter.testing.interfaces import End
 from txsoter.testing.links import SimulatedLink
-from txsoter.testing.transports import Packet, SimulatedTransport, cancel
+from txsoter.testing.pipes import Packet, cancel
+from txsoter.testing.transports import SimulatedTransport
 
 __all__ = ["Faults", "SimulatedNetwork", "SimulatedNode"]
 
@@ -97,7 +100,7 @@ class SimulatedNode:
     def transports(self) -> list[SimulatedTransport]:
         """This node's ends of its connections."""
         ends = (end for link in self.network.links for end in link.ends)
-        return [end for end in ends if end.connected and end.getHost().host == self.host]
+        return [end for end in ends if isinstance(end, SimulatedTransport) and end.connected and end.host == self.host]
 
     @property
     def peers(self) -> list[SoterPeerProtocol]:
@@ -139,6 +142,7 @@ class SimulatedNetwork:
     :ivar clock: a :class:`~txsoter.testing.SimulatedClock`.
     :ivar random: the only source of randomness.
     :ivar nodes: in the order in which they were made.
+    :ivar core_nodes: those whose connections are cores.
     :ivar ports: open ones, by host and port.
     :ivar tap: called with the transport and the bytes of each write, if it is set.
     """
@@ -160,6 +164,7 @@ class SimulatedNetwork:
         self.random = Random(seed)
         self.clock = SimulatedClock()
         self.nodes: list[SimulatedNode] = []
+        self.core_nodes: list[CoreNode] = []
         self.ports: dict[tuple[str, int], SimulatedPort] = {}
         self.tap: Callable[[SimulatedTransport, bytes], object] | None = None
         self._links: dict[int, SimulatedLink] = {}
@@ -176,11 +181,26 @@ class SimulatedNetwork:
 
         :param config: of its peers, by default simnet's defaults. Its ``clock`` and ``random`` are replaced.
         """
-        base = PeerConfig(network=SIMNET) if config is None else config
-        own = base.replace(clock=self.clock, random=Random(self.random.getrandbits(64)), allow_self_connections=True)
-        node = SimulatedNode(self, str(Ip(FIRST_HOST + len(self.nodes))), own)
+        node = SimulatedNode(self, self._next_host(), self._own_config(config))
         self.nodes.append(node)
         return node
+
+    def core_node(self, config: PeerConfig | None = None, make: CoreMaker = CorePeer) -> CoreNode:
+        """Add a node whose connections are cores, driven without transports: it can be connected to others of its kind.
+
+        :param config: as for :meth:`node`.
+        :param make: makes its connections.
+        """
+        node = CoreNode(self, self._next_host(), self._own_config(config), make)
+        self.core_nodes.append(node)
+        return node
+
+    def _next_host(self) -> str:
+        return str(Ip(FIRST_HOST + len(self.nodes) + len(self.core_nodes)))
+
+    def _own_config(self, config: PeerConfig | None) -> PeerConfig:
+        base = PeerConfig(network=SIMNET) if config is None else config
+        return base.replace(clock=self.clock, random=Random(self.random.getrandbits(64)), allow_self_connections=True)
 
     @property
     def links(self) -> list[SimulatedLink]:
@@ -230,7 +250,7 @@ class SimulatedNetwork:
 
     # -- what goes wrong -----------------------------------------------------------------------
 
-    def partition(self, *groups: Iterable[SimulatedNode]) -> None:
+    def partition(self, *groups: Iterable[SimulatedNode | CoreNode]) -> None:
         """Let nothing pass between groups of nodes, until :meth:`heal` or another partition.
 
         :param groups: the nodes named in none of them are one more together.
@@ -245,8 +265,7 @@ class SimulatedNetwork:
 
     def _retransmit(self) -> None:
         for link in self.links:
-            for end in link.ends:
-                end.retransmit()
+            link.retransmit()
 
     def reaches(self, host: str, other: str) -> bool:
         """Whether anything passes between two hosts."""
@@ -288,7 +307,8 @@ class SimulatedNetwork:
             self.random.choice(self.random.choice(self.links).ends).hold(self.random.uniform(*faults.hold_seconds))
 
     def _split(self, faults: Faults) -> None:
-        self.partition([node for node in self.nodes if self.random.random() < 0.5])
+        nodes: list[SimulatedNode | CoreNode] = [*self.nodes, *self.core_nodes]
+        self.partition([node for node in nodes if self.random.random() < 0.5])
         cancel(self._faults.get("heal"))
         self._faults["heal"] = self.clock.callLater(self.random.uniform(*faults.partition_seconds), self.heal)
 
@@ -305,10 +325,7 @@ class SimulatedNetwork:
             port.stopListening()
         for link in self.links:
             for end in link.ends:
-                if isinstance(end.protocol, SoterPeerProtocol):
-                    end.protocol.disconnect("the simulation is over")
-                elif end.connected:
-                    end.loseConnection()
+                end.finish()
         end_time = self.clock.seconds() + timeout
         while self.leftovers() and self.clock.seconds() < end_time:
             self.run(min(1.0, end_time - self.clock.seconds()))
@@ -323,17 +340,22 @@ class SimulatedNetwork:
 
     # -- a link's part -------------------------------------------------------------------------
 
-    def link(self, host: str, to: IPv4Address) -> SimulatedLink:
-        """A new link, which is nothing yet but a way for a knock."""
-        number = self._made = self._made + 1
-        port = FIRST_EPHEMERAL_PORT + number % (65536 - FIRST_EPHEMERAL_PORT)
-        link = SimulatedLink(self, number, IPv4Address("TCP", host, port), to)
-        self._links[number] = link
-        return link
+    def dial(self, host: str, to: IPv4Address) -> SimulatedTransport:
+        """The end that dials of a new link, which is nothing yet but a way for a knock."""
+        port = FIRST_EPHEMERAL_PORT + (self._made + 1) % (65536 - FIRST_EPHEMERAL_PORT)
+        dialler = IPv4Address("TCP", host, port)
+        # as seen from outside; the ends know each other by it
+        client, server = SimulatedTransport(dialler, to), SimulatedTransport(to, dialler)
+        self.connect(client, server, lambda: self._knock(server))
+        return client
 
-    def knock(self, link: SimulatedLink) -> None:
+    def connect(self, client: End, server: End, knock: Callable[[], object]) -> None:
+        """A new link between two ends."""
+        self._made += 1
+        self._links[self._made] = SimulatedLink(self, self._made, client, server, knock)
+
+    def _knock(self, server: SimulatedTransport) -> None:
         """Somebody wants a connection."""
-        server = link.server
         address = server.getHost()
         port = self.ports.get((address.host, address.port))
         if port is None:
@@ -350,7 +372,7 @@ class SimulatedNetwork:
         """Nothing is left of a link."""
         self._links.pop(link.number, None)
 
-    def note(self, transport: SimulatedTransport, data: bytes) -> None:
-        """Bytes have arrived."""
-        label = f"{self.clock.seconds()!r} {transport.link.number} {transport is transport.link.client}"
+    def note(self, link: SimulatedLink, dialled: bool, data: bytes) -> None:
+        """Bytes have arrived at an end of a link."""
+        label = f"{self.clock.seconds()!r} {link.number} {dialled}"
         self._digest = crc32(data, crc32(label.encode(), self._digest))

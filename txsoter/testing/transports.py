@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import enum
-from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.error import AlreadyCalled, AlreadyCancelled, ConnectionAborted, ConnectionDone
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.error import ConnectionLost as TransportLost
 from twisted.internet.interfaces import (
     IConsumer,
     IDelayedCall,
@@ -24,28 +22,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txsoter.testing.byte_queue import ByteQueue
-
-if TYPE_CHECKING:
-    from txsoter.testing.clock import SimulatedClock
-    from txsoter.testing.endpoints import Attempt
-    from txsoter.testing.links import SimulatedLink
+from txsoter.testing.clock import SimulatedClock
+from txsoter.testing.interfaces import Attempt, Link
+from txsoter.testing.pipes import Packet, Pipe, cancel
 
 __all__ = ["SimulatedTransport"]
 
-READ_SIZE = 64 * 1024
-"""The most bytes that a protocol is given at once, as by Twisted's TCP."""
-
 WRITE_SIZE = 128 * 1024
 """The most bytes that the kernel is given at once, as by Twisted's TCP."""
-
-
-class Packet(enum.Enum):
-    """What is on its way besides bytes."""
-
-    KNOCK = "a connection is wanted"
-    ACCEPTED = "there is a connection"
-    END = "no more bytes will come"
-    RESET = "there is no connection"
 
 
 @implementer(ITCPTransport, IConsumer, IPushProducer)
@@ -62,21 +46,23 @@ class SimulatedTransport:
     :ivar connected: whether there is a connection.
     :ivar disconnecting: whether ``loseConnection`` was called.
     :ivar reading: False while the protocol has paused it.
+    :ivar held_until: time until which its program is busy elsewhere and reads nothing.
     :ivar written: bytes that the protocol has written.
-    :ivar delivered: how many of these the other end's protocol has been given.
+    :ivar attempt: of the side that dials, until it is decided.
+    :ivar when_lost: called when the connection is lost.
     """
 
     bufferSize = 64 * 1024
 
-    def __init__(self, link: SimulatedLink, host: IPv4Address, peer: IPv4Address) -> None:
-        self.link = link
+    link: Link
+
+    def __init__(self, host: IPv4Address, peer: IPv4Address) -> None:
         self.protocol: Any = None
         self.connected = False
         self.disconnecting = False
         self.reading = True
         self.written = 0
-        self.delivered = 0
-        # of the side that dials, until it is decided
+        self.held_until = 0.0
         self.attempt: Attempt | None = None
         self.when_lost: Callable[[], object] | None = None
         self._host = host
@@ -84,17 +70,12 @@ class SimulatedTransport:
         self._aborting = False
         self._half_closing = False
         self._half_closed = False
-        self._held_until = 0.0
         self._no_delay = self._keep_alive = False
         self._producer: IProducer | None = None
         self._streaming = self._producer_paused = False
         self._buffer = ByteQueue()
-        # what is on its way to the other end, with the time of its arrival
-        self._pipe: deque[tuple[float, bytes | Packet]] = deque()
-        self._piped = 0
-        self._last_due = 0.0
+        self._pipe: Pipe
         self._turn: IDelayedCall | None = None
-        self._delivery: IDelayedCall | None = None
 
     @property
     def reactor(self) -> SimulatedClock:
@@ -104,7 +85,8 @@ class SimulatedTransport:
     @property
     def other(self) -> SimulatedTransport:
         """The other end."""
-        return self.link.server if self is self.link.client else self.link.client
+        other: SimulatedTransport = self.link.server if self is self.link.client else self.link.client
+        return other
 
     @property
     def waiting(self) -> int:
@@ -220,7 +202,15 @@ class SimulatedTransport:
 
     def hold(self, seconds: float) -> None:
         """The program at this end is busy elsewhere: it reads nothing for so long, and what is sent to it piles up."""
-        self._held_until = max(self._held_until, self.reactor.seconds() + seconds)
+        self.held_until = max(self.held_until, self.reactor.seconds() + seconds)
+
+    def finish(self) -> None:
+        """End the connection in good order; a peer of ours says why."""
+        disconnect = getattr(self.protocol, "disconnect", None)
+        if disconnect is not None:
+            disconnect("the simulation is over")
+        elif self.connected:
+            self.loseConnection()
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -233,14 +223,12 @@ class SimulatedTransport:
         """What Twisted's TCP does when a socket can be written to."""
         self._turn = None
         link = self.link
-        room = min(link.window - self._piped, WRITE_SIZE)
+        room = min(link.window - self._pipe.size, WRITE_SIZE)
         if self._buffer and room > 0:
             taken = self._buffer.take(room)
-            self._piped += len(taken)
-            for piece in link.pieces(taken):
-                self.put(piece)
+            self._pipe.send(taken)
         if self._buffer:
-            if self._piped < link.window:
+            if self._pipe.size < link.window:
                 self._take_turn()
         elif self._producer is not None and (not self._streaming or self._producer_paused):
             self._producer_paused = False
@@ -254,104 +242,57 @@ class SimulatedTransport:
             if half is not None:
                 half.writeConnectionLost()
 
-    def put(self, item: bytes | Packet) -> None:
-        """Send on its way what comes behind all that is on its way already."""
-        self._last_due = max(self._last_due, self.reactor.seconds() + self.link.delay())
-        self._pipe.append((self._last_due, item))
-        if len(self._pipe) == 1 or item is Packet.RESET:
-            self.expect()
+    # -- what its link calls -------------------------------------------------------------------
 
-    # -- arriving ------------------------------------------------------------------------------
+    def attach(self, link: Link, pipe: Pipe) -> None:
+        """Take a link, and the pipe to its other end."""
+        self.link = link
+        self._pipe = pipe
 
-    def _arrival(self) -> float | None:
-        """When something happens next to what is on its way; None when that is up to others."""
-        if not self._pipe or not self.link.passable:
-            return None
-        due, item = self._pipe[0]
-        other = self.other
-        if not other.connected or not (isinstance(item, bytes) or item is Packet.END):
-            return due
-        # a reset need not be read to be noticed
-        reset = self._pipe[-1][0] if self._pipe[-1][1] is Packet.RESET else None
-        if not other.reading:
-            return reset
-        read = max(due, other._held_until)
-        return read if reset is None else min(read, reset)
+    @property
+    def host(self) -> str:
+        """The IP of its node, as text."""
+        return self._host.host
+
+    @property
+    def delivered(self) -> int:
+        """How many of the bytes written the other end's protocol has been given."""
+        return self._pipe.delivered
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether bytes of this end have arrived at the other that were not read."""
+        return self._pipe.has_unread
+
+    def put(self, packet: Packet) -> None:
+        """Send a packet to the other end."""
+        self._pipe.put(packet)
 
     def expect(self) -> None:
-        """Look at what is on its way once something of it is due."""
-        due = self._arrival()
-        if due is None:
-            return
-        left = max(0.0, due - self.reactor.seconds())
-        if self._delivery is None:
-            self._delivery = self.reactor.callLater(left, self._deliver)
-        elif self._delivery.getTime() > self.reactor.seconds() + left:
-            self._delivery.reset(left)
+        """Look anew at what is on its way: the other end reads on, or is closed."""
+        self._pipe.expect()
 
-    def _deliver(self) -> None:
-        self._delivery = None
-        try:
-            while True:
-                due = self._arrival()
-                if due is None or due > self.reactor.seconds():
-                    break
-                self._deliver_next()
-        finally:
-            # a protocol that raises does not stop the network
-            self.expect()
+    def receive(self, data: bytes) -> None:
+        """Give bytes to the protocol."""
+        assert self.protocol is not None
+        self.protocol.dataReceived(data)
 
-    def _deliver_next(self) -> None:
-        """Something is due: let it arrive."""
-        other, now = self.other, self.reactor.seconds()
-        item = self._pipe[0][1]
-        if not isinstance(item, bytes) and item is not Packet.END:
-            self._pipe.popleft()
-            self.link.arrived(other, item)
-        elif not other.connected:
-            self._pipe.popleft()
-            self.link.arrived(other, Packet.END if item is Packet.END else None)
-        elif not other.reading or other._held_until > now:
-            # what was not read is lost by the reset behind it
-            self.discard()
-            self.link.arrived(other, Packet.RESET)
-        elif item is Packet.END:
-            self._pipe.popleft()
-            other._ended()
-        else:
-            self._give(other, self._read(now))
-            while self.link.overruns and self._has_come(now) and other.connected and not other.disconnecting:
-                self._give(other, self._read(now))
-
-    def _has_come(self, now: float) -> bool:
-        """Whether bytes have arrived."""
-        return bool(self._pipe) and self._pipe[0][0] <= now and isinstance(self._pipe[0][1], bytes)
-
-    def _read(self, now: float) -> bytes:
-        """What has just arrived, or as many of the bytes that have waited as are read at once."""
-        _, first = self._pipe.popleft()
-        assert isinstance(first, bytes)
-        parts, size = [first], len(first)
-        while self._pipe:
-            due, item = self._pipe[0]
-            if due >= now or not isinstance(item, bytes) or size + len(item) > READ_SIZE:
-                break
-            self._pipe.popleft()
-            parts.append(item)
-            size += len(item)
-        return b"".join(parts)
-
-    def _give(self, other: SimulatedTransport, data: bytes) -> None:
-        self.delivered += len(data)
-        self._piped -= len(data)
-        self.link.network.note(self, data)
-        if self._buffer:
-            # the other end says that it has room again
+    def has_room(self) -> None:
+        """Bytes of this end were read: the other end says so."""
+        if len(self._buffer):
             self._take_turn(self.link.delay())
-        assert other.protocol is not None
-        other.protocol.dataReceived(data)
 
-    def _ended(self) -> None:
+    def was_reset(self) -> None:
+        """There is no connection."""
+        self._lose(TransportLost(), None)
+
+    def breaks(self, delay: float) -> None:
+        """Lose the connection in so many seconds; nothing more is read or written."""
+        self._aborting = True
+        self.reading = False
+        self._lose_later(delay, TransportLost(), None)
+
+    def other_ended(self) -> None:
         """The other end writes no more."""
         half = IHalfCloseableProtocol(cast(Any, self.protocol), None)
         if half is None:
@@ -374,10 +315,9 @@ class SimulatedTransport:
 
     def _lose(self, error: Exception, farewell: Packet | None) -> None:
         """The connection is lost at this end."""
-        unread = self.other._pipe[0] if self.other._pipe else None
-        if farewell is Packet.END and unread is not None and isinstance(unread[1], bytes):
+        if farewell is Packet.END and self.other.has_unread:
             # as of a socket that is closed while it has bytes to be read
-            farewell = Packet.RESET if unread[0] <= self.reactor.seconds() else farewell
+            farewell = Packet.RESET
         self.connected = False
         cancel(self._turn)
         self._turn = None
@@ -396,24 +336,3 @@ class SimulatedTransport:
         when_lost, self.when_lost = self.when_lost, None
         if when_lost is not None:
             when_lost()
-
-    def retransmit(self) -> None:
-        """The way is free again: what waited for that arrives a little later, in order."""
-        earliest = self.reactor.seconds() + self.link.delay()
-        self._pipe = deque((max(due, earliest), item) for due, item in self._pipe)
-        self._last_due = max(self._last_due, earliest)
-        self.expect()
-
-    def discard(self) -> None:
-        """What is on its way is lost."""
-        self._pipe.clear()
-        self._piped = 0
-        cancel(self._delivery)
-        self._delivery = None
-
-
-def cancel(call: IDelayedCall | None) -> None:
-    """Cancel a call that may have been made."""
-    if call is not None:
-        with suppress(AlreadyCalled, AlreadyCancelled):
-            call.cancel()

@@ -1,4 +1,4 @@
-"""Server-sent events: those who look are told when something changes."""
+"""Server-sent events: viewers are told when something changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from txsoter.service.status.watching import Picture
 __all__ = ["MAX_STREAMS", "EventStream", "EventStreams"]
 
 MAX_STREAMS = 32
-"""How many may look at a time."""
+"""Viewers at a time."""
 
 HEARTBEAT = 15.0
 """Seconds without an event after which a sign of life is sent."""
@@ -26,22 +26,20 @@ HEARTBEAT = 15.0
 BEAT = b":\nevent: beat\ndata: 1\n\n"
 """A comment, for those on the way who take a silent connection for dead, and an event, which the page can see."""
 
-PATIENCE = 15.0
-"""Seconds after which one who takes nothing is dropped."""
-
 SHARE = 0.05
 """The most of our time that looking may take: where it takes long, it is done less often."""
 
 
 @implementer(IPushProducer)
 class EventStream:
-    """One who looks.
+    """A viewer.
 
-    What waits for it is at most what its transport holds and one event: there is no other queue.
+    Its connection holds one event at most: the next is sent once that was taken. A viewer that takes nothing for long
+    is dropped by the connection's guard.
 
     :ivar version: of what it was sent last.
     :ivar sent_at: when that was, or when it was last sent a sign of life.
-    :ivar paused_at: since when it takes nothing more, or None.
+    :ivar is_paused: whether it has not taken the last event yet.
     """
 
     def __init__(self, request: Request, clock: IReactorTime) -> None:
@@ -49,37 +47,37 @@ class EventStream:
         self._seconds = monotonic(clock)
         self.version = 0
         self.sent_at = self._seconds()
-        self.paused_at: float | None = None
+        self.is_paused = False
         request.registerProducer(self, True)
 
     def write(self, data: bytes) -> None:
-        """Send something."""
+        """Send ``data``."""
         self.sent_at = self._seconds()
         self._request.write(data)
 
     def pauseProducing(self) -> None:
-        """It takes nothing for now."""
-        if self.paused_at is None:
-            self.paused_at = self._seconds()
+        """Wait until it has taken what it was sent."""
+        self.is_paused = True
 
     def resumeProducing(self) -> None:
-        """It has taken all."""
-        self.paused_at = None
+        """Go on: it has taken everything."""
+        self.is_paused = False
 
     def stopProducing(self) -> None:
-        """It has gone."""
+        """Do nothing: the request says that it has gone."""
 
     def drop(self) -> None:
-        """Let it go, whatever waits for it: it may come again."""
+        """Close its connection, whatever it has not taken. A browser reconnects."""
         transport: Any = self._request.transport
         transport.abortConnection()
 
 
 class EventStreams:
-    """All who look. Nothing is done while there are none.
+    """All viewers. Nothing is done while there are none.
 
-    :param picture: what they look at.
-    :ivar timer: gives seconds of real time, which looking takes.
+    :param picture: what they see.
+    :param limit: viewers at a time.
+    :ivar timer: gives seconds of real time, to measure how long making the picture takes.
     """
 
     log = Logger()
@@ -89,7 +87,8 @@ class EventStreams:
         self._clock = clock
         self._seconds = monotonic(clock)
         self._limit = limit
-        self._streams: set[EventStream] = set()
+        # a dict, for its order: the first has been there the longest
+        self._streams: dict[EventStream, None] = {}
         self._looking = LoopingCall(self._look)
         self._looking.clock = clock
         self._rest = 0
@@ -98,39 +97,39 @@ class EventStreams:
     def __len__(self) -> int:
         return len(self._streams)
 
-    @property
-    def has_room(self) -> bool:
-        """Whether one more may look."""
-        return len(self._streams) < self._limit
-
     def open(self, request: Request) -> None:
-        """Somebody looks: is told what there is at once, and what changes from now on."""
+        """Add a viewer: it is sent what there is at once, and what changes from now on.
+
+        If there are too many, it takes the place of one that has not taken its last event, or else of the one that
+        has been there the longest, whose browser reconnects: a full house must not keep people out.
+        """
         version = self._picture.look()
+        if len(self._streams) >= self._limit:
+            # sorted() keeps the order of those that are alike
+            leaving = sorted(self._streams, key=lambda each: not each.is_paused)[0]
+            self._gone(leaving)
+            leaving.drop()
         stream = EventStream(request, self._clock)
-        self._streams.add(stream)
+        self._streams[stream] = None
         request.notifyFinish().addBoth(lambda _: self._gone(stream))
-        # after how many milliseconds a browser comes again when the connection is lost
-        stream.write(b"retry: 2000\n\n")
-        self._tell(stream, version)
+        # milliseconds after which a browser reconnects
+        stream.write(b"retry: 2000\n\n" + self._event())
+        stream.version = version
         if not self._looking.running:
             self._looking.start(self._picture.interval, now=False).addErrback(
                 lambda failure: self.log.failure("status events have stopped", failure)
             )
 
     def _gone(self, stream: EventStream) -> None:
-        self._streams.discard(stream)
+        self._streams.pop(stream, None)
         if not self._streams and self._looking.running:
             self._looking.stop()
 
-    def _tell(self, stream: EventStream, version: int) -> None:
-        stream.version = version
-        stream.write(b"data: %b\n\n" % self._picture.json())
+    def _event(self) -> bytes:
+        return b"data: %b\n\n" % self._picture.json()
 
     def _look(self) -> None:
         now = self._seconds()
-        for stream in list(self._streams):
-            if stream.paused_at is not None and now - stream.paused_at >= PATIENCE:
-                stream.drop()
         if self._rest > 0:
             self._rest -= 1
             return
@@ -138,16 +137,19 @@ class EventStreams:
         try:
             version = self._picture.look()
         except Exception:
-            # those who look see what was before, and it is tried again
+            # viewers keep what they have, and it is tried again
             self.log.failure("the status page cannot be updated")
             version = self._picture.version
             self._rest = 10
+        # one for all of them: each that is not taken yet costs no memory of its own
+        event = self._event()
         for stream in list(self._streams):
-            if stream.paused_at is not None:
+            if stream.is_paused:
                 continue
             # the first time it looked was between two of our looks
             if stream.version != version and now - stream.sent_at >= self._picture.fresh:
-                self._tell(stream, version)
+                stream.version = version
+                stream.write(event)
             elif now - stream.sent_at >= HEARTBEAT:
                 stream.write(BEAT)
         self._rest = max(self._rest, int((self.timer() - began) / SHARE / self._picture.interval))

@@ -246,6 +246,17 @@
     li.append(who, when);
   };
 
+  const showCapture = (li, [name, value, dot]) => {
+    if (dot) li.append(make("span", `dot ${dot}`));
+    li.append(make("span", "", name), make("span", dot ? "muted" : "", value));
+  };
+  const captureRows = ({ reason, stored, waiting, dropped }) => [
+    reason === null ? ["recording", "", "ok"] : ["stopped", reason, "bad"],
+    ["on the disk", bytes(stored)],
+    ["not written yet", bytes(waiting)],
+    ["reads and writes left out", number.format(dropped)],
+  ];
+
   let peersSaid = null;
   const showTotals = (data) => {
     const { node, totals } = data;
@@ -312,6 +323,7 @@
     list("dialled", data.dialled, showDialled);
     list("listening", data.listening, (li, each) => li.append(make("span", "mono", each)));
     list("bans", data.bans, showBan);
+    list("capture", data.capture && captureRows(data.capture), showCapture);
     list("book", data.book && Object.entries(data.book), (li, [name, value]) => {
       li.append(make("span", "", name), make("span", "", number.format(value)));
     });

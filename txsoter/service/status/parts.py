@@ -1,4 +1,4 @@
-"""What a status page shows besides peers, where somebody has it: an address book, bans, ports, who is dialled."""
+"""Optional panels of the status page: address book, bans, ports, who is dialled, the capture."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from txsoter.capture import CaptureState
 from txsoter.service.status.ages import PageClock
 from txsoter.service.status.text import shown
 
@@ -61,12 +62,14 @@ class StatusParts:
     :ivar bans: see :class:`Ban`; the first hundred are shown, as of the other two.
     :ivar listening: the addresses of our ports, for people.
     :ivar dialled: see :class:`Dialled`.
+    :ivar capture: how recording goes.
     """
 
     book: Callable[[], Mapping[str, float] | Deferred[Mapping[str, float]]] | None = None
     bans: Callable[[], Iterable[Ban] | Deferred[Iterable[Ban]]] | None = None
     listening: Callable[[], Iterable[str] | Deferred[Iterable[str]]] | None = None
     dialled: Callable[[], Iterable[Dialled] | Deferred[Iterable[Dialled]]] | None = None
+    capture: Callable[[], CaptureState | Deferred[CaptureState]] | None = None
 
 
 class Parts:
@@ -85,11 +88,12 @@ class Parts:
             ("bans", self._bans),
             ("listening", _listening),
             ("dialled", self._dialled),
+            ("capture", _capture),
         ):
             ask = getattr(parts, name)
             if ask is not None:
                 self._asked[name] = ask, rows
-        self._answers: dict[str, Any] = dict.fromkeys(("book", "bans", "listening", "dialled"))
+        self._answers: dict[str, Any] = dict.fromkeys(attrs.fields_dict(StatusParts))
         self._waiting: set[str] = set()
         self._failed: set[str] = set()
 
@@ -158,3 +162,7 @@ def _book(book: Mapping[str, float]) -> dict[str, float]:
 
 def _listening(addresses: Iterable[str]) -> list[str]:
     return [shown(each) for each in _first(addresses)]
+
+
+def _capture(state: CaptureState) -> dict[str, Any]:
+    return {**attrs.asdict(state), "reason": None if state.reason is None else shown(state.reason)}

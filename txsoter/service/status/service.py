@@ -19,10 +19,11 @@ from txsoter.service.peers import ListeningService
 from txsoter.service.status.ages import PageClock
 from txsoter.service.status.events import MAX_STREAMS, EventStreams
 from txsoter.service.status.parts import Parts, StatusParts
-from txsoter.service.status.resource import StatusResource
+from txsoter.service.status.resource import StatusAnswers
 from txsoter.service.status.watching import Picture, StatusObserver
 from txsoter.service.web.access import HostCheck
 from txsoter.service.web.guard import Guard
+from txsoter.service.web.pages import Pages
 from txsoter.service.web.site import QuietSite
 
 __all__ = ["SAMPLE_SECONDS", "StatusService"]
@@ -77,9 +78,9 @@ class StatusService(MultiService):
         shown = Parts(parts or StatusParts(), self._page_clock)
         self._picture = Picture(config, self._page_clock, peers, self.observer, shown)
         self._streams = EventStreams(self._picture, clock)
-        site = QuietSite(StatusResource(self._picture, self._streams, HostCheck(hosts)), clock)
-        # besides those who look for long, some who only ask
-        self._guard = Guard(site, clock, limit=2 * MAX_STREAMS)
+        pages = Pages(HostCheck(hosts), StatusAnswers(self._picture, self._streams).by_path())
+        # besides viewers that stay, some that only ask
+        self._guard = Guard(QuietSite(pages, clock), clock, limit=2 * MAX_STREAMS)
         # any, for it takes every factory
         guard: Any = self._guard
         self._listening = ListeningService(endpoint, name, guard)

@@ -13,6 +13,7 @@ from txsoter.service.status.closes import Close, Closes
 from txsoter.service.status.history import Histories, History
 from txsoter.service.status.sightings import Announced, Announcer, Sighting
 from txsoter.service.status.text import agent_name, service_names, shown
+from txsoter.wire import Services
 
 __all__ = ["MAX_CLOSES", "MAX_PEERS", "MAX_SIGHTINGS", "close_row", "peer_row", "sighting_row", "totals"]
 
@@ -33,6 +34,11 @@ def _milli(seconds: float | None) -> float | None:
 def peer_height(stats: PeerStats, announced: Announced) -> int:
     """The height of the highest block that a peer says to have."""
     return max(stats.max_height, stats.starting_height, announced.height_of(stats.id))
+
+
+def serves_blocks(stats: PeerStats) -> bool:
+    """Return whether a peer says that it has blocks: the height of one that has none says nothing."""
+    return bool(stats.services & Services.NETWORK)
 
 
 def peer_row(stats: PeerStats, height: int, history: History | None, clock: PageClock) -> dict[str, Any]:
@@ -124,7 +130,7 @@ def totals(
         "inbound": sum(each.inbound for each in there),
         "outbound": sum(not each.inbound for each in there),
         "connecting": len(peers) - len(there),
-        "height": _believed_height([peer_height(each, announced) for each in there]),
+        "height": _believed_height([peer_height(each, announced) for each in there if serves_blocks(each)]),
         "round_trip_micros": median_low(round_trips) if round_trips else None,
         "bytes_received": closes.bytes_received + sum(each.bytes_received for each in peers),
         "bytes_sent": closes.bytes_sent + sum(each.bytes_sent for each in peers),

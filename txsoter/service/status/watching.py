@@ -107,7 +107,7 @@ class Picture:
         self._parts = parts
         self._histories = Histories()
         self._made_at: float | None = None
-        self._body = b""
+        self._body = self._rest = b""
         self.started_at = clock.now()
         self.version = 0
 
@@ -124,12 +124,17 @@ class Picture:
             self._made_at = now
             if encoded != self._body:
                 self._body = encoded
+                self._rest = encoded[1:]
                 self.version += 1
         return self.version
 
+    def json_parts(self) -> tuple[bytes, bytes]:
+        """Return what was seen last as JSON: the start, with what time it is now, and the rest, which answers share."""
+        return b'{"now":%.3f,' % self._clock.stamp_now(), self._rest
+
     def json(self) -> bytes:
-        """What was seen last as JSON, together with what time it is now."""
-        return b'{"now":%.3f,%b' % (self._clock.stamp_now(), self._body[1:])
+        """Return what was seen last as JSON, together with what time it is now."""
+        return b"".join(self.json_parts())
 
     def content(self) -> dict[str, Any]:
         """What there is now, but for the time."""

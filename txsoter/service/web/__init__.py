@@ -1,1 +1,1 @@
-"""What the status page and the metrics have in common as servers: who may look, how long, and how many."""
+"""The HTTP server that the status page and the metrics share: access, limits on clients, read-only pages."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, execute, fail
-from twisted.python.failure import Failure
 
 from txsoter import SIMNET, PeerConfig
 from txsoter.capture import Capture, CaptureError, recorder
 from txsoter.capture.records import RECEIVED, SENT
-from txsoter.capture.store import CaptureStore
+from txsoter.capture.store import CaptureStore, open_to_append
 from txsoter.core.state import State
 from txsoter.errors import FieldError
 from txsoter.service import PeerService
@@ -156,8 +158,8 @@ class FailingTests(RecorderCase):
         self.assertFalse(capture.running)
         self.successResultOf(capture.stopService())
 
-    def test_a_full_disk_stops_the_capture_with_one_warning(self) -> None:
-        """Peers go on, those that live and those that come; nothing more is recorded, and nothing waits."""
+    def test_a_full_disk_stops_the_capture_until_there_is_room(self) -> None:
+        """Peers go on, those that live and those that come; nothing waits; what is recorded then is in new folders."""
         full = False
 
         class Store(CaptureStore):
@@ -169,29 +171,150 @@ class FailingTests(RecorderCase):
         capture = self.capture(Store(self.folder))
         pairs = [self.scripted(capture) for _ in range(3)]
         self.written(capture)
-        before = [records_in(folder, RECEIVED) for folder in self.folders()]
-        self.assertEqual([len(each) for each in before], [2, 2, 2])
+        before = {folder: records_in(folder, RECEIVED) for folder in self.folders()}
+        self.assertEqual([len(each) for each in before.values()], [2, 2, 2])
         full = True
-        for number in range(10):
-            for pair in pairs:
-                pair.say(Ping(number))
-            self.clock.advance(2)
+        for pair in pairs:
+            pair.say(Ping(1))
+        self.clock.advance(1)
         self.assertEqual(self.lines, [f"capturing to {self.folder} stops: No space left on device"])
-        capture.failed(Failure(OSError(5, "Input/output error")))
-        self.assertEqual(len(self.lines), 1)
-        self.assertEqual(capture.stopped, "No space left on device")
-        self.assertEqual(capture.waiting, 0)
-        for pair in (*pairs, self.scripted(capture)):
+        self.assertEqual(capture.state().reason, "No space left on device")
+        self.assertEqual((capture.waiting, capture.state().failures), (0, 1))
+        pairs.append(self.scripted(capture))
+        for pair in pairs:
             pair.hear()
             pair.say(Ping(99))
             self.assertEqual([each.command for each in pair.hear()], ["pong"])
             self.assertIs(pair.peer.state, State.READY)
-            self.end(pair)
-        self.assertEqual([records_in(folder, RECEIVED) for folder in self.folders()], before)
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(capture.waiting, 0)
+        self.assertEqual({folder: records_in(folder, RECEIVED) for folder in self.folders()}, before)
+        full = False
+        self.clock.advance(recorder.FIRST_RETRY)
+        self.assertIsNone(capture.state().reason)
+        for pair in pairs:
+            pair.say(Ping(7))
+        self.written(capture)
+        added = [folder for folder in self.folders() if folder not in before]
+        for folder in added:
+            self.assertEqual([each.name for each in records_in(folder, RECEIVED)], ["ping"])
+            self.assertEqual([each.name for each in records_in(folder, SENT)], ["pong"])
+            opened, gap, *_ = notes_in(folder)
+            self.assertEqual((opened["note"], gap["note"]), ("opened", "gap"))
+            self.assertGreaterEqual(gap["messages"], 2)
+        self.assertEqual(len(added), 4)
+        self.assertEqual({folder: records_in(folder, RECEIVED) for folder in before}, before)
+
+    def test_a_disk_that_stays_full_is_tried_less_and_less_often(self) -> None:
+        """Up to five minutes; each time is a line in the log, and no more."""
+        written: list[float] = []
+
+        def write(job: Any) -> Deferred[None]:
+            if job == store.reopen:
+                return execute(job)
+            written.append(self.clock.seconds())
+            return fail(OSError(28, "No space left on device"))
+
+        store = CaptureStore(self.folder)
+        capture = self.capture(store, in_thread=write)
+        pair = self.scripted(capture)
+        for number in range(4 * 3600):
+            pair.say(Ping(number))
+            self.clock.advance(1)
+        gaps = [round(later - earlier) for earlier, later in pairwise(written)]
+        self.assertEqual(gaps[:8], [2, 3, 5, 9, 17, 33, 65, 129])
+        self.assertEqual(set(gaps[9:]), {301})
+        self.assertEqual(len(self.lines), len(written))
+
+    def test_a_folder_that_was_removed_is_made_again(self) -> None:
+        capture = self.capture(directory="captures")
+        pair = self.scripted(capture)
+        self.clock.advance(1)
+        shutil.rmtree(self.folder / "captures")
+        pair.say(Ping(1))
+        self.clock.advance(1)
+        self.assertEqual(capture.state().reason, "No such file or directory")
+        self.clock.advance(recorder.FIRST_RETRY)
+        pair.say(Ping(2))
+        self.written(capture)
+        [folder] = [each for each in (self.folder / "captures").iterdir() if each.is_dir()]
+        self.assertEqual([each.payload[0] for each in records_in(folder, RECEIVED)], [2])
+        self.assertEqual((self.folder / "captures").stat().st_mode & 0o777, 0o700)
+        with self.assertRaises(CaptureError, msg="it holds the folder's lock again"):
+            CaptureStore(self.folder / "captures").prepare()
+
+    def test_a_moment_without_file_descriptors(self) -> None:
+        """It is over when there are some again, even if they lack for the first attempts, too."""
+        lacking = False
+
+        def open_file(path: Path) -> int:
+            if lacking:
+                raise OSError(24, "Too many open files")
+            return open_to_append(path)
+
+        capture = self.capture(CaptureStore(self.folder, open_file=open_file))
+        pair = self.scripted(capture)
+        self.written(capture)
+        lacking = True
+        pair.say(Ping(1))
+        self.clock.pump([1] * 6)
+        self.assertEqual(capture.state().reason, "cannot be captured to: Too many open files")
+        self.assertEqual(capture.state().failures, 1)
+        lacking = False
+        self.clock.pump([1] * 8)
+        self.assertIsNone(capture.state().reason)
+        pair.say(Ping(2))
+        self.written(capture)
+        self.assertEqual([each.payload[0] for each in records_in(self.folders()[-1], RECEIVED)], [2])
+        self.assertEqual(len(self.lines), 1)
+
+    def test_another_process_that_took_the_folder_meanwhile(self) -> None:
+        """It is recorded to again when that has ended."""
+        capture = self.capture(directory="captures")
+        pair = self.scripted(capture)
+        self.clock.advance(1)
+        shutil.rmtree(self.folder / "captures")
+        pair.say(Ping(1))
+        self.clock.advance(0.999)
+        other = CaptureStore(self.folder / "captures")
+        self.clock.advance(0.001)
+        self.assertEqual(capture.state().reason, "No such file or directory")
+        other.prepare()
+        self.clock.advance(recorder.FIRST_RETRY)
+        self.assertEqual(capture.state().reason, "another process captures to it")
+        other.release()
+        self.clock.advance(2 * recorder.FIRST_RETRY)
+        self.assertIsNone(capture.state().reason)
+
+    def test_stopped_while_it_waits_for_the_disk(self) -> None:
+        """No timer is left."""
+        capture = self.capture(in_thread=lambda write: fail(OSError(28, "No space left on device")))
+        self.scripted(capture)
+        self.clock.advance(1)
+        self.assertIsNotNone(capture.state().reason)
+        self.successResultOf(capture.stopService())
+        self.clock.pump([1] * 5)
+        self.assertEqual((capture.state().reason, capture.failures), ("it does not run", 1))
+
+    def test_stopped_while_it_tries_the_disk_again(self) -> None:
+        """It waits for that."""
+        jobs: list[Deferred[None]] = []
+
+        def later(write: Any) -> Deferred[None]:
+            jobs.append(Deferred())
+            return jobs[-1]
+
+        capture = self.capture(in_thread=later)
+        self.scripted(capture)
+        self.clock.advance(1)
+        jobs.pop().errback(OSError(28, "No space left on device"))
+        self.clock.advance(recorder.FIRST_RETRY)
+        stopped = capture.stopService()
+        self.assertNoResult(stopped)
+        jobs.pop().callback(None)
+        self.successResultOf(stopped)
 
     def test_a_fault_of_the_captures_own_does_not_reach_the_peer(self) -> None:
-        """Wherever it is: it is logged, and the capture stops."""
+        """Wherever it is: it is logged, and the capture stops for good."""
         times = iter([START] * 12)
         capture = self.capture(micros=lambda: next(times))
         pair = self.scripted(capture)

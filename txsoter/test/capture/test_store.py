@@ -89,6 +89,20 @@ class StoreTests(CaptureCase):
             size_on_disk({each.name: each.stat().st_size for each in folder.iterdir()}) for folder in self.folders()
         )
 
+    def test_only_its_owner_can_read_it(self) -> None:
+        """What strangers said may be private: the directory, a connection's folder, and all files."""
+        previous = os.umask(0o022)
+        self.addCleanup(os.umask, previous)
+        store = CaptureStore(self.folder / "captures")
+        store.prepare()
+        self.addCleanup(store.release)
+        store.write([self.piece(self.connection(1), sent=record("pong").pack())])
+        found = [self.folder / "captures", *(self.folder / "captures").rglob("*")]
+        modes = {each.relative_to(self.folder).parts[-1]: each.stat().st_mode & 0o777 for each in found}
+        self.assertEqual(len(modes), 6)
+        for name, mode in modes.items():
+            self.assertEqual(mode, 0o600 if "." in name and not name.startswith("2026") else 0o700, name)
+
     def test_pieces_of_a_connection_follow_each_other(self) -> None:
         store, folder = self.store(), self.connection(1)
         store.write([self.piece(folder, record("ping").pack(), sent=record("pong").pack())])

@@ -8,10 +8,11 @@ from typing import Any
 from unittest import TestCase
 
 from txsoter.core.config import ConnectionConfig
-from txsoter.core.connection import Connection, make_dispatch_table
+from txsoter.core.connection import Connection
 from txsoter.core.dispatch_table import Handler
 from txsoter.core.events import FLUSH, Closed, Event, RequestEnded, SendFailed, WriteFailed
 from txsoter.core.handshake import LIVE_NONCES
+from txsoter.core.rules import make_dispatch_table
 from txsoter.core.state import State
 from txsoter.errors import CloseCause, ClosedBy, CloseReason, NeedMoreData
 from txsoter.networks import SIMNET
@@ -169,9 +170,7 @@ class End:
 
     def feed(self, *data: Message | bytes) -> None:
         """Let messages come, or bytes as they are, in one read."""
-        raw = b"".join(
-            each if isinstance(each, bytes) else frame(each, self.channel.handshake.pver) for each in data
-        )
+        raw = b"".join(each if isinstance(each, bytes) else frame(each, self.channel.handshake.pver) for each in data)
         self.connection.receive_data(raw, self.now)
         self.run()
 

@@ -1,22 +1,26 @@
-"""An adapter without a network, for a driver: a transport in memory, a clock that is set, results that are waited for."""
+"""An adapter without a network: a transport in memory, a clock that is set, results that are waited for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any
+from unittest import TestCase
 
 from txsoter.core.config import ConnectionConfig
-from txsoter.core.connection import Connection, make_dispatch_table
+from txsoter.core.connection import Connection
 from txsoter.core.dispatch_table import Handler
 from txsoter.core.driver import Driver
-from txsoter.core.events import Event
+from txsoter.core.events import Closed, Event
+from txsoter.core.rules import make_dispatch_table
 from txsoter.core.send_queue import Entry
+from txsoter.core.state import State
+from txsoter.errors import CloseCause, ClosedBy
 from txsoter.networks import SIMNET
 from txsoter.test.core.ends import REMOTE_NONCE, WALL, frame, remote_version, simnet
 from txsoter.wire import Encoding, Message, VerAck, read_message
 
-__all__ = ["FakeAdapter", "Later"]
+__all__ = ["DriverTestCase", "FakeAdapter", "Later"]
 
 Done = Callable[[Any, "BaseException | None"], None]
 
@@ -127,14 +131,11 @@ class FakeAdapter:
     def feed(self, *data: Message | bytes) -> None:
         """Let messages come, or bytes as they are, in one read."""
         pver = self.channel.handshake.pver
-        self.driver.data_received(
-            b"".join(each if isinstance(each, bytes) else frame(each, pver) for each in data)
-        )
+        self.driver.data_received(b"".join(each if isinstance(each, bytes) else frame(each, pver) for each in data))
 
     def send(self, message: Message, token: Any = None) -> None:
         """Send a message, as an application does from anywhere."""
-        self.connection.send(message, token=token)
-        self.driver.sending()
+        self.driver.send(message, Encoding.BASE, token)
 
     def take(self) -> None:
         """Let the remote take all that the transport holds."""
@@ -197,7 +198,13 @@ class FakeAdapter:
         result.add(done)
         return True
 
+    def handler_waits(self, result: Any) -> None:
+        pass
+
     def handler_failed(self, error: BaseException, command: str) -> None:
+        if isinstance(error, AssertionError):
+            # of the test, inside of a handler
+            raise error
         self.failures.append((error, command))
         self.connection.handler_failed(error, str(error), command)
 
@@ -212,3 +219,33 @@ class FakeAdapter:
     def handle_event(self, event: Event) -> None:
         self.events.append(event)
         self.on_event(event)
+
+
+class DriverTestCase(TestCase):
+    """Adapters that are lost when a test is over, and must hold nothing then."""
+
+    def setUp(self) -> None:
+        self.adapters: list[FakeAdapter] = []
+
+    def tearDown(self) -> None:
+        for adapter in self.adapters:
+            self.lose(adapter)
+        for adapter in self.adapters:
+            self.assertIs(adapter.connection.state, State.CLOSED)
+            self.assertEqual(len(adapter.of(Closed)), 1)
+            self.assertLessEqual(adapter.log.count("hang_up"), 1)
+            memory = adapter.channel.config.memory
+            self.assertEqual((memory.total, len(memory)), (0, 0))
+
+    def fresh(self, config: ConnectionConfig | None = None, handlers: Any = None, **options: Any) -> FakeAdapter:
+        """Return an adapter whose connection is not made yet."""
+        adapter = FakeAdapter(config, handlers, seed=len(self.adapters) + 1, **options)
+        self.adapters.append(adapter)
+        return adapter
+
+    def adapter(self, config: ConnectionConfig | None = None, handlers: Any = None, **options: Any) -> FakeAdapter:
+        """Return an adapter that is ready."""
+        return self.fresh(config, handlers, **options).ready()
+
+    def lose(self, adapter: FakeAdapter) -> None:
+        adapter.driver.connection_lost(ClosedBy.REMOTE, CloseCause.REMOTE_CLOSED, "")

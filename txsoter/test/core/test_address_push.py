@@ -5,10 +5,10 @@ from __future__ import annotations
 from random import Random
 from unittest import TestCase
 
-from txsoter.core.address_push import LastAsked, address_caches, pick_addresses
-from txsoter.wire import ZERO_HASH, NetAddress
+from txsoter.core.address_push import AskedBefore, address_caches, pick_addresses
+from txsoter.wire import ZERO_HASH, GetBlocks, GetHeaders, Hash, NetAddress
 
-HASH = bytes(range(32))
+HASH = Hash(bytes(range(32)))
 
 
 def addresses(count: int, first: int = 0) -> list[NetAddress]:
@@ -58,28 +58,34 @@ class AddressCachesTests(TestCase):
         self.assertEqual(self.sizes(1, 2500, 600), [(1000, 0, 0), (1000, 0, 0), (500, 1, 499), (0, 0, 101)])
 
 
-class LastAskedTests(TestCase):
+class AskedBeforeTests(TestCase):
+    def setUp(self) -> None:
+        self.asked = AskedBefore()
+
+    def repeats(self, kind: type[GetBlocks] | type[GetHeaders], *questions: tuple[int | None, Hash]) -> list[bool]:
+        return [self.asked.repeats(kind(height=height, stop=stop)) for height, stop in questions]
+
     def test_getblocks_repeats_are_dropped_except_when_stop_is_zero(self) -> None:
-        asked = LastAsked(zero_repeats=False)
-        self.assertEqual([asked.repeats(5, HASH) for _ in range(3)], [False, True, True])
-        self.assertEqual([asked.repeats(5, ZERO_HASH) for _ in range(3)], [False, False, False])
+        self.assertEqual(self.repeats(GetBlocks, *[(5, HASH)] * 3), [False, True, True])
+        self.assertEqual(self.repeats(GetBlocks, *[(5, ZERO_HASH)] * 3), [False, False, False])
 
     def test_getheaders_repeats_are_dropped(self) -> None:
-        asked = LastAsked(zero_repeats=True)
-        self.assertEqual([asked.repeats(5, HASH) for _ in range(2)], [False, True])
-        self.assertEqual([asked.repeats(5, ZERO_HASH) for _ in range(2)], [False, True])
+        self.assertEqual(self.repeats(GetHeaders, *[(5, HASH)] * 2), [False, True])
+        self.assertEqual(self.repeats(GetHeaders, *[(5, ZERO_HASH)] * 2), [False, True])
+
+    def test_each_class_is_looked_at_alone(self) -> None:
+        self.assertEqual(self.repeats(GetBlocks, (5, HASH)), [False])
+        self.assertEqual(self.repeats(GetHeaders, (5, HASH)), [False])
+        self.assertEqual(self.repeats(GetBlocks, (5, HASH)), [True])
 
     def test_only_the_previous_call_counts(self) -> None:
-        asked = LastAsked(zero_repeats=True)
         calls = [(5, HASH), (6, HASH), (5, HASH), (5, ZERO_HASH), (5, HASH)]
-        self.assertEqual([asked.repeats(*call) for call in calls], [False] * 5)
+        self.assertEqual(self.repeats(GetHeaders, *calls), [False] * 5)
 
     def test_a_call_without_a_height_is_never_a_repeat(self) -> None:
-        for zero_repeats in (False, True):
-            asked = LastAsked(zero_repeats)
-            self.assertEqual([asked.repeats(None, HASH) for _ in range(3)], [False] * 3)
-            self.assertEqual([asked.repeats(None, ZERO_HASH) for _ in range(3)], [False] * 3)
+        for kind in (GetBlocks, GetHeaders):
+            self.assertEqual(self.repeats(kind, *[(None, HASH)] * 3), [False] * 3)
+            self.assertEqual(self.repeats(kind, *[(None, ZERO_HASH)] * 3), [False] * 3)
 
     def test_height_zero_is_a_height(self) -> None:
-        asked = LastAsked(zero_repeats=True)
-        self.assertEqual([asked.repeats(0, HASH) for _ in range(2)], [False, True])
+        self.assertEqual(self.repeats(GetHeaders, *[(0, HASH)] * 2), [False, True])

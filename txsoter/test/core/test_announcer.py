@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unittest import TestCase
 
-from txsoter.core.announcer import LARGEST_ANNOUNCEMENT, Announcer, checked_vector
+from txsoter.core.announcer import SMALLEST_ANNOUNCEMENT, Announcer, checked_vector, vectors_within
 from txsoter.errors import FieldError
 from txsoter.networks import SIMNET
 from txsoter.test.core.ends import block_vector, tx_vector
@@ -18,7 +18,9 @@ class WaitingTests(TestCase):
     def test_blocks_go_one_by_one_in_order_and_are_not_known_by_that(self) -> None:
         for number in (2, 1):
             self.announcer.add(block_vector(number), force=False)
-        self.assertEqual((self.announcer.has_blocks, self.announcer.has_trickled, len(self.announcer)), (True, False, 2))
+        self.assertEqual(
+            (self.announcer.has_blocks, self.announcer.has_trickled, len(self.announcer)), (True, False, 2)
+        )
         self.assertEqual(self.announcer.next_block(), Inv([block_vector(2)]))
         self.assertEqual(self.announcer.next_block(), Inv([block_vector(1)]))
         self.assertIsNone(self.announcer.next_block())
@@ -27,7 +29,9 @@ class WaitingTests(TestCase):
     def test_all_else_goes_together_and_is_known_by_that(self) -> None:
         for number in (2, 1):
             self.announcer.add(tx_vector(number), force=False)
-        self.assertEqual((self.announcer.has_blocks, self.announcer.has_trickled, len(self.announcer)), (False, True, 2))
+        self.assertEqual(
+            (self.announcer.has_blocks, self.announcer.has_trickled, len(self.announcer)), (False, True, 2)
+        )
         self.assertEqual(self.announcer.next_trickled(), Inv([tx_vector(2), tx_vector(1)]))
         self.assertIsNone(self.announcer.next_trickled())
         self.assertEqual((len(self.announcer), self.announcer.known_inventory), (0, 2))
@@ -58,13 +62,17 @@ class WaitingTests(TestCase):
         self.announcer.clear()
         self.assertEqual((len(self.announcer), self.announcer.due, self.announcer.waits_for_room), (0, None, False))
 
-    def test_the_largest_announcement_is_that_of_a_thousand_vectors(self) -> None:
-        announcer = Announcer(10_000, 10_000, 10.0)
-        for number in range(1500):
-            announcer.add(tx_vector(number), force=False)
-        announcement = announcer.next_trickled()
-        assert announcement is not None
-        self.assertEqual(len(write_message(announcement, SIMNET.magic)), LARGEST_ANNOUNCEMENT)
+    def test_an_announcement_is_as_large_as_there_is_room_for_and_no_more_than_a_thousand_vectors(self) -> None:
+        for room, count in ((0, 1), (67, 1), (106, 1), (107, 2), (40_027, 1000), (1 << 20, 1000)):
+            announcer = Announcer(10_000, 10_000, 10.0)
+            for number in range(1500):
+                announcer.add(tx_vector(number), force=False)
+            self.assertEqual(vectors_within(room), count)
+            announcement = announcer.next_trickled(vectors_within(room))
+            assert announcement is not None
+            self.assertEqual(len(announcement.vectors), count)
+            self.assertLessEqual(len(write_message(announcement, SIMNET.magic)), max(room, SMALLEST_ANNOUNCEMENT))
+            self.assertEqual(len(announcer), 1500 - count)
 
 
 class TrickleTimeTests(TestCase):

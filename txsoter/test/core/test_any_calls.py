@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from txsoter.core.events import Closed, Observed, RequestEnded
+from txsoter.core.events import Closed, Observed, RequestEnded, SendFailed
 from txsoter.core.state import State
 from txsoter.errors import CloseCause, ClosedBy, ConnectionClosed, LocalError, RequestFailed
 from txsoter.networks import REGTEST
@@ -213,13 +213,15 @@ class AnyCallsTests(ConnectionTestCase):
             end.send(SENT[arguments[0]])
         elif name == "request":
             number, timeout, matching = arguments
-            end.request(*REQUESTS[number], timeout, matching)
+            message, expected = REQUESTS[number]
+            end.request(message, expected, timeout, matching)
         elif name == "give_up":
             waiting = [request.token for request in end.channel.requests.waiting or ()]
             if arguments[0] < len(waiting):
                 end.give_up(waiting[arguments[0]])
         elif name == "inventory":
-            connection.queue_inventory(*arguments, end.now)
+            vector, force = arguments
+            connection.queue_inventory(vector, force, end.now)
             end.run()
         elif name == "known":
             connection.add_known_inventory(arguments[0])
@@ -363,7 +365,7 @@ class AnyReentrancyTests(ConnectionTestCase):
             adapter.driver.connection_lost(ClosedBy.REMOTE, CloseCause.REMOTE_CLOSED, "")
             while waiting:
                 waiting.pop().succeed()
-        told = [*adapter.told, *[each.token for each in adapter.events if hasattr(each, "token")]]
+        told = [*adapter.told, *[each.token for each in (*adapter.of(SendFailed), *adapter.of(RequestEnded))]]
         self.assertEqual(sorted(told), given_)
         self.assertEqual(len(adapter.of(Closed)), 1)
         self.assertEqual(adapter.failures, [])

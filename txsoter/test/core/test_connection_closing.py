@@ -71,8 +71,9 @@ class EveryStateTests(ConnectionTestCase):
             self.assertTrue(all(len(end.outcomes[token]) == 1 for token in tokens), state)
             self.assertEqual(end.connection.may_hang_up, state is not State.CONNECTING)
             end.lose()
-            self.assertEqual((end.reason and end.reason.cause, end.reason and end.reason.detail),
-                             (CloseCause.DISCONNECT, "enough"))
+            self.assertEqual(
+                (end.reason and end.reason.cause, end.reason and end.reason.detail), (CloseCause.DISCONNECT, "enough")
+            )
 
     def test_after_the_end_nothing_changes_any_more(self) -> None:
         for state in (each for each in State if each is not State.CLOSED):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from txsoter.core.state import State
 from txsoter.test.core.ends import ConnectionTestCase, End, filler, remote_version, simnet
-from txsoter.wire import FeeFilter, GetBlocks, GetHeaders, Headers, Inv, Unknown, VerAck
+from txsoter.wire import FeeFilter, GetBlocks, GetHeaders, Headers, Inv, SendHeaders, Unknown, VerAck
 
 
 class RateTests(ConnectionTestCase):
@@ -28,6 +28,14 @@ class RateTests(ConnectionTestCase):
         self.assertEqual(len(end.turns), 2)
         end.advance(4)
         self.assertEqual(len(end.turns), 10)
+
+    def test_bytes_are_those_of_whole_frames(self) -> None:
+        end = self.ready(simnet(max_bytes_per_second=1000))
+        end.advance(10)
+        end.feed(*[SendHeaders()] * 100)
+        self.assertEqual(len(end.turns), 1000 // 24 + 1)
+        end.advance(2)
+        self.assertEqual(len(end.turns), 100)
 
     def test_the_wait_is_not_held_against_the_remote(self) -> None:
         end = self.end(simnet(max_messages_per_second=0.01, ping_interval=None)).made()

@@ -294,9 +294,14 @@ class RefusedMessageTests(ConnectionTestCase):
             self.assertEqual((end.turns, end.channel.counters.bloom_refused), ([], 1))
             self.assertEqual([each.message for each in end.of(Observed)], [message])
 
+    def test_from_70011_on(self) -> None:
+        end = self.ready(version=remote_version(protocol_version=70011))
+        end.feed(FilterClear())
+        self.assert_closing(end, CloseCause.BLOOM_DISABLED, command="filterclear")
+
     def test_below_70011_they_are_dropped(self) -> None:
         end = self.ready(version=remote_version(protocol_version=70010), observes=True)
-        end.feed(FilterClear(), FeeFilter(1) if end.channel.handshake.pver >= 70013 else Ping(1))
+        end.feed(FilterClear(), Ping(1))
         self.assertEqual((end.turns, end.state), ([Ping(1)], State.READY))
         self.assertEqual((end.channel.counters.bloom_refused, len(end.of(Observed))), (1, 1))
 
@@ -332,6 +337,14 @@ class HandlerTests(ConnectionTestCase):
         self.assertTrue(end.connection.handler_failed(KeyError("x"), "", "feefilter"))
         self.assertEqual(end.channel.counters.handler_errors, 1)
 
+    def test_one_that_was_told_of_the_end_of_another_connection_has(self) -> None:
+        other = self.ready()
+        other.close()
+        assert other.connection.reason is not None
+        end = self.ready()
+        self.assertTrue(end.connection.handler_failed(ConnectionClosed(other.connection.reason), "", "feefilter"))
+        self.assertEqual(end.channel.counters.handler_errors, 1)
+
     def test_one_that_takes_a_minute_is_told_of_and_each_minute_after(self) -> None:
         end = self.ready(simnet(ping_interval=None), holds={FeeFilter})
         end.advance(5)
@@ -339,8 +352,10 @@ class HandlerTests(ConnectionTestCase):
         end.advance(59.9)
         self.assertEqual(end.of(SlowHandler), [])
         end.advance(120.1)
-        self.assertEqual([(each.command, each.seconds) for each in end.of(SlowHandler)],
-                         [("feefilter", 60.0), ("feefilter", 120.0), ("feefilter", 180.0)])
+        self.assertEqual(
+            [(each.command, each.seconds) for each in end.of(SlowHandler)],
+            [("feefilter", 60.0), ("feefilter", 120.0), ("feefilter", 180.0)],
+        )
         end.finish()
         end.advance(200)
         self.assertEqual(len(end.of(SlowHandler)), 3)

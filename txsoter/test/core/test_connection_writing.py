@@ -61,7 +61,7 @@ class SendTests(ConnectionTestCase):
                 end.send(bad)
         for arguments in (("ping", Encoding.BASE), (Ping(1), "base")):
             with self.assertRaises(FieldError):
-                end.connection.send(*arguments)  # type: ignore[arg-type]
+                end.connection.send(*arguments)
         self.assertEqual((end.said(), end.outcomes, end.of(WriteFailed)), ([], {}, []))
 
     def test_who_observes_writes_is_told_of_it(self) -> None:
@@ -237,6 +237,14 @@ class LimitTests(ConnectionTestCase):
         end.room = None
         end.take()
         self.assertEqual(end.outcomes[token], [None])
+
+    def test_exactly_as_much_of_our_own_as_well(self) -> None:
+        end = self.ready(simnet(hard_queue_limit=1032, soft_queue_limit=1032))
+        end.connection.pause_writing()
+        end.send(filler(1000))
+        end.feed(Ping(1), Ping(2))
+        end.take()
+        self.assertEqual(end.said(), [filler(1000), Pong(1)])
 
     def test_who_observes_writes_is_told_of_it_too(self) -> None:
         end = self.full()

@@ -228,6 +228,15 @@ class RearmTests(ConnectionTestCase):
         end = self.end(simnet(ping_interval=5.0)).made()
         self.assert_rearmed(end, lambda: end.feed(remote_version(), frame(Unknown("verack"))))
 
+    def test_by_a_request_that_is_over(self) -> None:
+        """Its deadline may have been the one that a timer is set for."""
+        end = self.ready()
+        end.request(MemPool(), Inv, timeout=9.0)
+        end.connection.next_timeouts()
+        end.channel.rearm = False
+        end.feed(Inv())
+        self.assertTrue(end.channel.rearm)
+
     def test_not_by_messages_that_move_deadlines_on(self) -> None:
         end = self.ready()
         end.connection.next_timeouts()
@@ -267,6 +276,15 @@ class IdleTests(ConnectionTestCase):
         end.feed(FeeFilter(1))
         end.advance(1000)
         end.finish()
+        self.assertEqual(self.idle_after(end), 300.0)
+
+    def test_nor_that_of_one_that_is_long_over(self) -> None:
+        end = self.ready(simnet(ping_interval=None), holds={FeeFilter})
+        end.feed(FeeFilter(1))
+        end.advance(1000)
+        end.finish()
+        end.advance(100)
+        end.feed(Ping(1))
         self.assertEqual(self.idle_after(end), 300.0)
 
     def test_it_counts_before_the_handshake_too(self) -> None:

@@ -14,6 +14,10 @@ def handler(peer: Any, message: Message, payload: bytes) -> None:
     """Handle nothing."""
 
 
+def handler_of_written(channel: Any, message: Message) -> None:
+    """Do nothing."""
+
+
 class DispatchTableTests(TestCase):
     def setUp(self) -> None:
         self.asked: list[type[Message]] = []
@@ -50,7 +54,7 @@ class DispatchTableTests(TestCase):
         self.assertEqual(self.asked, [Unknown, Unknown])
 
     def test_of_a_class_that_is_written_it_learns_the_name_and_our_own_rule_once(self) -> None:
-        written: Any = lambda channel, message: None
+        written = handler_of_written
         table = DispatchTable(lambda kind: (), {}, {}, {Ping: written})
         self.assertEqual(table.after_writing, {})
         self.assertEqual((table.learn(Ping), table.learn(Unknown)), (("ping", written), ("unknown", None)))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from unittest import TestCase
+from unittest import TestCase, mock
 
+from txsoter.core.connection import Connection
 from txsoter.core.dispatch_table import Handler
 from txsoter.core.state import State
 from txsoter.errors import CloseCause, ClosedBy
@@ -57,7 +58,8 @@ class WaitingTests(HandlerTestCase):
         self.assertIsNone(adapter.channel.in_hand)
 
     def test_handlers_of_one_message_run_one_after_the_other(self) -> None:
-        gate, log = Later(), []
+        gate = Later()
+        log: list[tuple[str, int]] = []
 
         def first(fee: int) -> Later:
             log.append(("first", fee))
@@ -70,7 +72,8 @@ class WaitingTests(HandlerTestCase):
         self.assertEqual(log, [("first", 1), ("second", 1), ("first", 2), ("second", 2)])
 
     def test_each_of_several_may_be_waited_for(self) -> None:
-        gates, log = [Later(), Later()], []
+        gates = [Later(), Later()]
+        log: list[int] = []
         adapter = self.adapter(lambda fee: gates[0], lambda fee: gates[1], log.append)
         adapter.feed(*fees(1))
         gates[0].succeed()
@@ -80,7 +83,8 @@ class WaitingTests(HandlerTestCase):
 
     def test_one_that_is_done_already_holds_nothing_up(self) -> None:
         """Nor does it eat the stack."""
-        done, handled = Later().succeed(), []
+        done = Later().succeed()
+        handled: list[int] = []
         adapter = self.adapter(lambda fee: done, handled.append)
         adapter.feed(*fees(*range(5000)))
         self.assertEqual(handled, list(range(5000)))
@@ -115,7 +119,12 @@ class WaitingTests(HandlerTestCase):
         self.assertEqual(handled, [1, 2])
 
     def test_an_answer_that_a_handler_waits_for(self) -> None:
-        later, answers = Later(), []
+        later = Later()
+        answers: list[object] = []
+
+        def answered(event: object) -> None:
+            answers.append(event)
+            later.succeed()
 
         def handle(fee: int) -> Later | None:
             if fee != 1:
@@ -125,10 +134,23 @@ class WaitingTests(HandlerTestCase):
             return later
 
         adapter = self.adapter(handle)
-        adapter.on_event = lambda event: (answers.append(event), later.succeed())[-1]  # type: ignore[attr-defined, func-returns-value, assignment, return-value]
+        adapter.on_event = answered
         adapter.feed(*fees(1, 2), Inv(), *fees(3))
         self.assertEqual(len(answers), 1)
         self.assertEqual(adapter.channel.counters.received["feefilter"].messages, 3)
+
+    def test_what_one_sends_behind_one_that_was_waited_for_goes_out_in_one_write(self) -> None:
+        gate = Later()
+
+        def send(fee: int) -> None:
+            for number in range(5):
+                adapter.send(Ping(number))
+
+        adapter = self.adapter(lambda fee: gate, send)
+        adapter.feed(*fees(1))
+        writes = len(adapter.writes)
+        gate.succeed()
+        self.assertEqual((len(adapter.writes) - writes, len(adapter.said())), (1, 5))
 
 
 class FailureTests(HandlerTestCase):
@@ -144,7 +166,8 @@ class FailureTests(HandlerTestCase):
         self.assertEqual((handled, adapter.channel.counters.handler_errors), ([1, 2], 4))
 
     def test_one_that_fails_later(self) -> None:
-        gate, handled = Later(), []
+        gate = Later()
+        handled: list[int] = []
         adapter = self.adapter(lambda fee: gate if fee == 1 else None, handled.append)
         adapter.feed(*fees(1, 2))
         gate.fail(ValueError())
@@ -158,7 +181,27 @@ class FailureTests(HandlerTestCase):
         self.assertIs(adapter.connection.reason and adapter.connection.reason.cause, CloseCause.HANDLER_FAILED)
 
 
-class ResultTests(TestCase):
+class ResultsTests(HandlerTestCase):
+    def test_those_that_are_not_none_in_order_and_none_of_handlers_that_failed(self) -> None:
+        gate = Later()
+        adapter = self.adapter(
+            lambda fee: "plain",
+            lambda fee: None,
+            lambda fee: gate,
+            lambda fee: 1 // 0,
+            lambda fee: Later().succeed("at once"),
+            lambda fee: Later().succeed(None),
+            lambda fee: Later().fail(ValueError()),
+        )
+        with mock.patch.object(Connection, "handled", autospec=True, side_effect=Connection.handled) as handled:
+            adapter.feed(*fees(1))
+            handled.assert_not_called()
+            adapter.time = 5.0
+            gate.succeed("later")
+        handled.assert_called_once_with(adapter.connection, 5.0, ["plain", "later", "at once"])
+
+
+class VersionResultTests(TestCase):
     """Results of the handlers of ``version``: a reject among them refuses the remote."""
 
     REFUSAL = Reject(b"version", RejectCode.INVALID, b"not you")
@@ -220,7 +263,8 @@ class ClosingTests(HandlerTestCase):
     def test_one_that_is_done_after_the_end_does_no_harm(self) -> None:
         for lost in (False, True):
             for error in (None, ValueError()):
-                gate, handled = Later(), []
+                gate = Later()
+                handled: list[int] = []
                 adapter = self.adapter(lambda fee, gate=gate: gate, handled.append)  # type: ignore[misc]
                 adapter.feed(*fees(1, 2), frame(FeeFilter(3))[:-1])
                 adapter.driver.close(CloseCause.DISCONNECT)

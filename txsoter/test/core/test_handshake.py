@@ -126,7 +126,11 @@ class OwnVersionTests(TestCase):
 
     def test_it_says_what_the_config_does(self) -> None:
         config = simnet(
-            services=5, user_agent_name="watcher", user_agent_version="2.1.0", disable_relay_tx=True, protocol_version=70012
+            services=5,
+            user_agent_name="watcher",
+            user_agent_version="2.1.0",
+            disable_relay_tx=True,
+            protocol_version=70012,
         )
         receiver = NetAddress(Services.NETWORK, "192.0.2.1", 18555)
         version = own_version(config, receiver, 77, 99, 1_700_000_000.9)

@@ -67,7 +67,7 @@ class TrickleQueueTests(TestCase):
     def batches(self, queue: TrickleQueue | None = None) -> list[list[InventoryVector]]:
         """Return what waits, a trickled announcement each."""
         queue, batches = self.queue if queue is None else queue, []
-        while batch := queue.next_batch(self.known):
+        while batch := queue.next_batch(self.known, 1000):
             batches.append(batch)
         return batches
 

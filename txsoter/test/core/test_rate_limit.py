@@ -48,4 +48,4 @@ class RateLimitTests(TestCase):
         limit = RateLimit(1, None, 100)
         limit.spend(1, 100)
         limit.spend(1, 99)
-        self.assertGreaterEqual(limit.due(), 101)
+        self.assertEqual(limit.due(), 101)

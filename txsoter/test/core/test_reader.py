@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from unittest import TestCase
 
-from txsoter.core.connection import make_dispatch_table
 from txsoter.core.events import Received
 from txsoter.core.reader import MESSAGE_OVERHEAD, PEER_LIMITS, Reader
+from txsoter.core.rules import make_dispatch_table
 from txsoter.core.traffic import Counters
 from txsoter.errors import MalformedMessage
 from txsoter.networks import SIMNET
@@ -54,7 +54,7 @@ class ReadingTests(ReaderTestCase):
         expected = [*(Ping(nonce) for nonce in range(20)), VerAck(), Ping(99)]
         for size in (1, 2, 23, 24, 25, 31, 32, 33, 100, len(stream)):
             self.setUp()
-            found = []
+            found: list[Message | MalformedMessage] = []
             for start in range(0, len(stream), size):
                 self.reader.feed(stream[start : start + size])
                 found += self.read_all()
@@ -182,8 +182,10 @@ class MalformedTests(ReaderTestCase):
     def test_the_size_of_what_was_read(self) -> None:
         self.reader.feed(BAD_CHECKSUM + TOO_SHORT + malformed_header())
         errors = list(self.read_all())
-        self.assertEqual([(each.size, each.in_header, each.command) for each in errors if isinstance(each, MalformedMessage)],
-                         [(32, False, "ping"), (27, False, "ping"), (24, True, "ping")])
+        self.assertEqual(
+            [(each.size, each.in_header, each.command) for each in errors if isinstance(each, MalformedMessage)],
+            [(32, False, "ping"), (27, False, "ping"), (24, True, "ping")],
+        )
         self.assertEqual(len(errors), 3)
 
     def test_a_bad_header_at_once_without_its_payload(self) -> None:

@@ -20,12 +20,13 @@ class SendQueueTestCase(TestCase):
         self.queue.put(bytes([number]) * size, Ping(number), number)
 
     def take(self) -> bool:
-        """Hand the transport a piece; tell whether there was one."""
+        """Hand the transport a piece, as a connection does; tell whether there was one."""
         piece = self.queue.take(self.now)
         if piece is None:
             return False
         self.writes.append(piece[0])
-        self.queue.written()
+        self.queue.writing = None
+        self.queue.untold += [token for _, _, token in piece[1] if token is not None]
         self.complete += [message.nonce for _, message, _ in piece[1] if isinstance(message, Ping)]
         return True
 
@@ -51,9 +52,7 @@ class TakingTests(SendQueueTestCase):
         self.put(1)
         self.assertEqual((len(self.queue), self.queue.waiting, self.queue.untold), (1, 10, []))
         self.assertEqual(self.queue.take(0.0), (b"\1" * 10, [(b"\1" * 10, Ping(1), 1)]))
-        self.assertEqual(self.queue.untold, [])
-        self.queue.written()
-        self.assertEqual(self.queue.untold, [1])
+        self.assertEqual((self.queue.untold, self.queue.writing), ([], [(b"\1" * 10, Ping(1), 1)]))
         self.assert_empty()
 
     def test_small_frames_go_together(self) -> None:
@@ -203,16 +202,14 @@ class DropTests(SendQueueTestCase):
         self.queue.take(0.0)
         self.put(2)
         self.assertEqual(self.queue.drop(), [1, 2])
-        self.queue.written()
-        self.assertEqual(self.queue.untold, [])
+        self.assertEqual((self.queue.untold, self.queue.writing), ([], None))
         self.assert_empty()
 
     def test_in_the_middle_of_writing_a_part(self) -> None:
         self.put(1, PIECE + 1)
         self.queue.take(0.0)
         self.assertEqual(self.queue.drop(), [1])
-        self.queue.written()
-        self.assertEqual(self.queue.untold, [])
+        self.assertEqual((self.queue.untold, self.queue.writing), ([], None))
 
     def test_frames_without_a_token_give_none_back(self) -> None:
         self.queue.put(b"frame", Ping(1), None)

@@ -19,14 +19,7 @@ def stats_of(end: End, step: float = 0.0) -> PeerStats:
 
     :param step: seconds by which the wall clock was set forward since the connection was made.
     """
-    return snapshot(
-        end.connection,
-        id=7,
-        address="192.0.2.1:18555",
-        last_announced_block=BLOCK,
-        now=end.now,
-        wall=WALL + end.now + step,
-    )
+    return snapshot(end.connection, id=7, address="192.0.2.1:18555", now=end.now, wall=WALL + end.now + step)
 
 
 class StatsTests(ConnectionTestCase):
@@ -52,7 +45,7 @@ class StatsTests(ConnectionTestCase):
             "received": {},
             "starting_height": 0,
             "max_height": 0,
-            "last_announced_block": BLOCK,
+            "last_announced_block": None,
             "time_offset": 0,
             "relay": True,
             "ping_nonce": None,
@@ -146,9 +139,11 @@ class StatsTests(ConnectionTestCase):
     def test_what_is_known_of_the_remote(self) -> None:
         end = self.ready()
         end.connection.add_known_inventory(tx_vector(1))
+        end.channel.last_announced_block = BLOCK
         end.feed(SendHeaders())
         stats = stats_of(end)
         self.assertEqual((stats.known_inventory, stats.wants_headers), (1, True))
+        self.assertEqual(stats.last_announced_block, BLOCK)
 
     def test_the_queue(self) -> None:
         end = self.ready()

@@ -12,11 +12,11 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 
 from txsoter import CloseCause, Listeners, PeerConfig, SoterServerFactory
+from txsoter.core.admission import Admission
 from txsoter.core.memory_budget import MemoryBudget
 from txsoter.core.reader import MESSAGE_OVERHEAD
 from txsoter.core.state import State
 from txsoter.ip import address_group
-from txsoter.peer.admission import Admission
 from txsoter.peer.factory import Refused
 from txsoter.test.peer.cases import WholePeerTestCase, config
 from txsoter.test.peer.support import TrialCase

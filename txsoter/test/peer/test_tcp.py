@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.application.internet import ClientService
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.endpoints import clientFromString, serverFromString
@@ -30,6 +25,7 @@ from txsoter import (
     connect,
 )
 from txsoter.errors import RequestClosed
+from txsoter.test.certificates import make_certificate
 from txsoter.test.peer.cases import as_tx, blocks, over_sockets, real_reactor, returning, wrong
 from txsoter.testing import ScriptedPeer, remote_version
 from txsoter.wire import GetBlocks, Inv, Message, Ping, Pong, Reject, Unknown, VerAck
@@ -134,32 +130,6 @@ async def test_unix(tmp_path: Path) -> None:
         ours, theirs = await exchange(server, to_server, f"unix:{path}")
         assert ours == f"unix:{path}"
         assert theirs.startswith("unix:")
-
-
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """A key and a certificate for localhost, signed by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(names, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    key_file, certificate_file = folder / "key.pem", folder / "roots" / "certificate.pem"
-    certificate_file.parent.mkdir()
-    encoding = serialization.Encoding.PEM
-    key_file.write_bytes(key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    certificate_file.write_bytes(certificate.public_bytes(encoding))
-    return key_file, certificate_file
 
 
 # Twisted's own endpoint hands pyOpenSSL what it does not want any more

@@ -16,7 +16,7 @@ from txsoter.service.observers import Observer, observed
 from txsoter.service.tallies import HandlerTimes
 from txsoter.test.peer.cases import WholePeerTestCase, config
 from txsoter.testing import ScriptedPair, remote_version
-from txsoter.wire import GetBlocks, Inv, Ping, Pong, VerAck, Version
+from txsoter.wire import GetBlocks, Inv, Ping, VerAck, Version
 
 
 class DeadlockTests(WholePeerTestCase):
@@ -60,11 +60,6 @@ class DeadlockTests(WholePeerTestCase):
         for listener in (on_version, lambda peer, version: peer.send(Ping(7))):
             pair = self.shaken(on_version=listener)
             self.assertIn(Ping(7), pair.hear())
-
-    def test_a_request_that_waits_for_the_handshake(self) -> None:
-        pair = self.shaken(on_version=lambda peer, version: peer.request(Ping(7), Pong))
-        self.assertIn(Ping(7), pair.hear())
-        self.assertEqual(pair.peer.stats().pending_requests, 0)
 
     def test_a_coroutine_that_catches_it_goes_on(self) -> None:
         caught: list[Exception] = []

@@ -31,6 +31,7 @@ class FakeDriver:
         return [min(times, default=None) for times in self.due]
 
     def timeout(self) -> None:
+        self.rearm = True
         now = self.clock.seconds()
         self.woken.append(now)
         self.due = [[time for time in times if time > now] for times in self.due]

@@ -21,6 +21,7 @@ from twisted.internet.task import LoopingCall, react
 from twisted.internet.threads import deferToThread
 
 from txsoter import MAINNET, PeerConfig, SoterPeerProtocol
+from txsoter.capture import CaptureState
 from txsoter.service import PeerService, having_nothing
 from txsoter.service.status import Ban, Dialled, StatusParts, StatusService
 from txsoter.test.peer.cases import tx
@@ -57,6 +58,7 @@ class Scene:
     :param port: of the page; 0 for any.
     :ivar service: our node's peers.
     :ivar status: the page.
+    :ivar capture: what it shows of a capture.
     """
 
     def __init__(self, reactor: Any, *, seed: int = 5, remotes: bool = True, past: float = 0.0, port: int = 0) -> None:
@@ -83,11 +85,13 @@ class Scene:
         )
         self.ours = self._node("192.0.2.5", ours)
         self.names: dict[str, str] = {}
+        self.capture = CaptureState(None, 412_300_000, 20_480, 0, 0)
         parts = StatusParts(
             book=lambda: {"tried and good": 184, "heard of": 2316},
             bans=lambda: [Ban("198.51.100.77", self.clock.seconds() + 1380, "malformed messages: score 112")],
             listening=lambda: ["192.0.2.5:8333"],
             dialled=self._dialled,
+            capture=lambda: self.capture,
         )
         self.status = StatusService(
             serverFromString(reactor, f"tcp:{port}:interface=127.0.0.1"),

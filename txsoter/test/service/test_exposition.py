@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import gzip
-import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import prometheus_client
-import pytest
 from prometheus_client.core import Metric
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, connectProtocol, serverFromString
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from txsoter import SIMNET, Listeners, PeerConfig
 from txsoter.service import PeerService
-from txsoter.service.exposition import MAX_CONNECTIONS, MetricsService
+from txsoter.service.exposition import FRESH_SECONDS, MAX_CONNECTIONS, MetricsService
 from txsoter.service.metrics import Metrics
 from txsoter.test.peer.cases import as_tx, over_sockets, real_reactor
 from txsoter.test.service.scraping import Scrape
+from txsoter.test.service.web import Deaf, Here, Visitor
 from txsoter.wire import Inv, Message, Ping, Pong, SendHeaders, Tx
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
@@ -54,7 +55,8 @@ def here(service: MetricsService) -> Any:
 
 async def ask(service: MetricsService, path: str = "/metrics", *headers: str, method: str = "GET") -> tuple[str, bytes]:
     """The answer's head, and its body."""
-    request = "\r\n".join([f"{method} {path} HTTP/1.0", *headers, "", ""])
+    host = () if any(each.startswith("Host:") for each in headers) else ("Host: localhost",)
+    request = "\r\n".join([f"{method} {path} HTTP/1.0", *host, *headers, "", ""])
     client = await connectProtocol(here(service), Asking(request.encode()))
     head, _, body = (await client.answered).partition(b"\r\n\r\n")
     return head.decode(), body
@@ -77,29 +79,6 @@ class Calling:
         return self.metrics
 
 
-class Slow(Metric):
-    """A metric that keeps the thread which writes it down, and may fail then."""
-
-    fails = False
-
-    def __init__(self, *arguments: str) -> None:
-        self.begun, self.gate, self._reactors = threading.Event(), threading.Event(), threading.get_ident()
-        super().__init__(*arguments)
-
-    @property
-    def samples(self) -> list[Any]:
-        if threading.get_ident() != self._reactors:
-            self.begun.set()
-            self.gate.wait(10)
-            if self.fails:
-                raise ZeroDivisionError
-        return []
-
-    @samples.setter
-    def samples(self, samples: list[Any]) -> None:
-        """There are none."""
-
-
 async def turns(most: int = 1_000_000, until: Callable[[], object] = lambda: False) -> None:
     """Let the reactor work, so many times or until something is."""
     for _ in range(most):
@@ -110,9 +89,9 @@ async def turns(most: int = 1_000_000, until: Callable[[], object] = lambda: Fal
         await tick
 
 
-def serving(endpoint: Any = LOOPBACK) -> MetricsService:
+def serving(endpoint: Any = LOOPBACK, hosts: Iterable[str] = ()) -> MetricsService:
     """A service that runs, without peers."""
-    service = MetricsService(Metrics(tuple), endpoint)
+    service = MetricsService(Metrics(tuple), endpoint, hosts=hosts)
     service.startService()
     return service
 
@@ -171,15 +150,36 @@ async def test_what_is_served() -> None:
     assert seen.kinds["txsoter_messages_total"] == "counter"
     assert seen.kinds["txsoter_round_trip_seconds_bucket"] == "histogram"
     _, packed = await ask(service, "/metrics", "Accept-Encoding: gzip")
-    assert Scrape(gzip.decompress(packed).decode()).samples.keys() == seen.samples.keys()
+    assert Scrape(gzip.decompress(packed).decode()).samples == seen.samples
     _, few = await ask(service, "/metrics?name[]=txsoter_read_bytes_total")
     assert list(Scrape(few.decode()).samples) == [("txsoter_read_bytes_total", frozenset())]
-    _, other = await ask(service, "/metrics", "Accept: application/openmetrics-text; version=1.0.0")
+    head, other = await ask(service, "/metrics", "Accept: application/openmetrics-text; version=1.0.0")
+    assert "Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8" in head
     assert other.endswith(b"# EOF\n")
     for path in ("/", "/metrics/", "/metrics/favicon.ico", "/other"):
         assert (await ask(service, path))[0].startswith("HTTP/1.0 404 ")
-    assert (await ask(service, "/metrics", method="POST"))[0].startswith("HTTP/1.0 405 ")
-    assert (await ask(service, "/metrics", method="OPTIONS"))[0].startswith("HTTP/1.0 200 ")
+    await service.stopService()
+
+
+@over_sockets()
+async def test_the_guard_of_the_status_page() -> None:
+    """HEAD is answered; other hosts, other sites and other methods are not; no answer says what serves it."""
+    service = serving(hosts=["node.example"])
+    head, body = await ask(service, method="HEAD")
+    assert head.startswith("HTTP/1.0 200 OK\r\n")
+    assert "Content-Length: 0" not in head
+    assert body == b""
+    answers = [
+        await ask(service, "/metrics", "Host: node.example:9556"),
+        await ask(service, "/metrics", "Host: evil.example"),
+        await ask(service, "/metrics", "Sec-Fetch-Site: cross-site"),
+        *[await ask(service, method=method) for method in ("POST", "OPTIONS", "FOO")],
+    ]
+    assert [answer[0][9:12] for answer in answers] == ["200", "421", "403", "405", "405", "405"]
+    for answer, _ in answers:
+        assert "\r\nServer: txsoter\r\n" in answer
+        assert "twisted" not in answer.lower()
+    assert not any(b"txsoter_" in body for _, body in answers[1:])
     await service.stopService()
 
 
@@ -215,53 +215,74 @@ async def test_registry_of_its_own() -> None:
         await service.stopService()
 
 
-@over_sockets()
-async def test_looks_in_the_reactors_thread() -> None:
-    """Peers are looked at where they live; once for each time that somebody asks."""
-    service, threads = serving(), []
-    service.registry.register(Calling(lambda: threads.append(threading.get_ident())))
-    threads.clear()
-    await ask(service)
-    await ask(service)
-    assert threads == [threading.get_ident()] * 2
-    await service.stopService()
+class Asked:
+    """A visitor in memory, on a clock."""
+
+    def __init__(self, hosts: Iterable[str] = ()) -> None:
+        self.clock = Clock()
+        self.here = Here()
+        self.collected = 0
+        clock: Any = self.clock
+        self.service = MetricsService(Metrics(tuple), self.here, reactor=clock, hosts=hosts)
+        self.service.registry.register(Calling(self.count))
+        self.collected = 0
+        self.service.startService()
+
+    def count(self) -> None:
+        self.collected += 1
+
+    def ask(self, path: str = "/metrics", **headers: str) -> bytes:
+        return Visitor(self.here.factory).ask(path, **headers).body
 
 
-@over_sockets()
-@pytest.mark.parametrize("fails", [False, True])
-@pytest.mark.parametrize("gone", [False, True])
-async def test_stopped_while_a_thread_answers(gone: bool, fails: bool) -> None:
-    """It has stopped when the thread is done, not before: also when it fails, and when nobody waits any more."""
-    service, slow, stopped = serving(), Slow("slow", "Takes its time.", "gauge"), list[None]()
-    slow.fails = fails
-    service.registry.register(Calling(lambda: None, slow))
-    client = await connectProtocol(here(service), Asking(b"GET /metrics HTTP/1.0\r\n\r\n"))
-    try:
-        await turns(until=slow.begun.is_set)
-        if gone:
-            client.transport.abortConnection()
-            await client.answered
-        stopping = service.stopService().addCallback(stopped.append)
-        await turns(10)
-        assert stopped == []
-    finally:
-        slow.gate.set()
-    await stopping
-    assert service._guard.protocols == {}
-    await client.answered
+def test_collects_once_a_second_at_most() -> None:
+    """Whoever asks, and in whichever format: collecting is what keeps peers waiting."""
+    asked = Asked()
+    first = asked.ask()
+    for accept in ("text/plain", "application/openmetrics-text; version=1.0.0", *(f"a/{each}" for each in range(99))):
+        assert asked.ask(accept=accept)
+    assert asked.ask() == first
+    assert asked.collected == 1
+    asked.clock.advance(FRESH_SECONDS)
+    asked.ask()
+    assert asked.collected == 2
+
+
+def test_few_variants_are_written_of_the_same_metrics() -> None:
+    """Who makes up formats and selections is given all of it as plain text: that costs nothing more."""
+    asked = Asked()
+    plain = asked.ask()
+    odd = [asked.ask(f"/metrics?name[]=txsoter_read_bytes_total&name[]={each}") for each in range(50)]
+    assert odd[0] != plain
+    assert odd[-1] == plain
+    assert len(set(odd)) == 2
 
 
 @over_sockets()
 async def test_hangs_up_when_it_stops() -> None:
-    """Connections that are kept open, for the next scrape or for nothing, are closed with it; and there is a limit."""
+    """Connections that are kept open, for the next scrape or for nothing, are closed with it."""
     service = serving()
-    kept = [await connectProtocol(here(service), Asking(b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n"))]
+    kept = [await connectProtocol(here(service), Asking(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"))]
     while len(kept) < MAX_CONNECTIONS:
         kept.append(await connectProtocol(here(service), Asking(b"")))
-    assert await (await connectProtocol(here(service), Asking(b""))).answered == b""
-    await turns(until=lambda: kept[0].read.endswith(b"\r\n0\r\n\r\n"))
+    await turns(until=lambda: b"txsoter_build_info" in kept[0].read)
     assert not any(each.answered.called for each in kept)
     await service.stopService()
     for each in kept:
         await each.answered
-    assert service._guard.protocols == {}
+
+
+@over_sockets()
+async def test_stops_at_once_whatever_clients_do() -> None:
+    """Pipelined requests of which no answer is read do not hold it up."""
+    service = serving()
+    deaf = []
+    for _ in range(MAX_CONNECTIONS):
+        client = Deaf(b"GET /metrics HTTP/1.1\r\nHost:localhost\r\n\r\n" * 780)
+        deaf.append(await connectProtocol(here(service), client))
+    await turns(100)
+    started = time.monotonic()
+    await service.stopService()
+    assert time.monotonic() - started < 1
+    for client in deaf:
+        await client.hear()

@@ -12,6 +12,7 @@ import attrs
 from twisted.logger import LogLevel
 
 from txsoter import CloseCause, Listeners, PeerConfig, SoterPeerProtocol
+from txsoter.capture import CaptureState
 from txsoter.core.state import State
 from txsoter.errors import LocalError
 from txsoter.service import Observer, observed
@@ -364,6 +365,15 @@ class OutsideTests(MetricsTestCase):
         self.assertEqual(self.scrape().by(names[2], "table"), book)
         book["new"] += 1
         self.assertEqual(self.scrape().value(names[2], table="new"), 341)
+
+    def test_capture(self) -> None:
+        """Whether it records, and what that takes."""
+        states = [CaptureState("No space left on device", 5000, 70, 17, 1), CaptureState(None, 6000, 0, 17, 1)]
+        self.metrics = Metrics(tuple, capture=lambda: states[0])
+        names = ("running", "stored_bytes", "waiting_bytes", "dropped_total", "failures_total")
+        self.assertEqual([self.scrape().value(f"txsoter_capture_{name}") for name in names], [0, 5000, 70, 17, 1])
+        del states[0]
+        self.assertEqual([self.scrape().value(f"txsoter_capture_{name}") for name in names], [1, 6000, 0, 17, 1])
 
     def test_one_that_fails(self) -> None:
         """It is left out and logged once; all others are still there, and it is again when it is well."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
@@ -76,7 +77,9 @@ async def test_all_parts(tmp_path: Path) -> None:
     picture = service.status.snapshot()
     assert [row["agent_name"] for row in picture["peers"]] == ["dialler 0.1.0"]
     assert picture["listening"] == [f"127.0.0.1:{port_of(service)}"]
+    assert picture["capture"]["reason"] is None
     text = await deferToThread(_get, service.metrics.url)
+    assert "txsoter_capture_running 1.0" in text
     assert 'txsoter_messages_total{command="ping",direction="received"} 1.0' in text
     assert service.summary()[0].startswith("peers: 1 inbound ready")
     await service.stopService()
@@ -140,3 +143,30 @@ async def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
         with pytest.raises(LocalError, match="file"):
             service.startService()
         await service.stopService()
+
+
+@over_sockets(30)
+async def test_page_and_metrics_hold_up_nothing(tmp_path: Path) -> None:
+    """Where they do not end, peers are told and the book is written all the same."""
+    service = node(NodeSettings(state=tmp_path / "state", status="tcp:0", metrics="tcp:0"))
+    peer = await dial(service)
+    ends: list[Deferred[None]] = []
+    for part in (service.status, service.metrics):
+        untyped: Any = part
+        stop = untyped.stopService
+
+        def end(stop: Any = stop) -> Deferred[None]:
+            waiting: Deferred[None] = Deferred()
+            ends.append(waiting)
+            stop()
+            return waiting
+
+        untyped.stopService = end
+    stopped = service.stopService()
+    await until(lambda: not service.book.running)
+    assert (await peer.when_closed()).cause is CloseCause.REMOTE_CLOSED
+    assert len(ends) == 2
+    assert not stopped.called
+    for each in ends:
+        each.callback(None)
+    await stopped

@@ -11,6 +11,7 @@ from twisted.logger import LogLevel
 
 from txsoter.networks import SIMNET
 from txsoter.service.outbound import OutboundService
+from txsoter.service.quick_retries import QUICK_TRIES
 from txsoter.test.service.book.support import NOW
 from txsoter.test.service.dialling import OutboundCase, World
 
@@ -96,6 +97,40 @@ class KeepTests(OutboundCase):
         self.wait(90, 1)
         self.assertEqual(len(outbound.ready), 8)
 
+    def test_the_only_one_is_not_up_yet(self) -> None:
+        """It is tried quickly a few times, and then each half a minute; and quickly again when it has been there."""
+        outbound = self.begin(1, 1)
+        [place] = self.places
+        self.world.refusing.add(place)
+        started, times = self.clock.seconds(), list[float]()
+        while self.clock.seconds() < started + 300:
+            before = len(self.world.dialled)
+            self.wait(0.25)
+            times += [self.clock.seconds() - started] * (len(self.world.dialled) - before)
+        self.assertGreaterEqual(len([at for at in times if at <= 12]), 4)
+        self.assertEqual(len([at for at in times if at <= 30]), 5)
+        self.assertGreaterEqual(min(later - earlier for earlier, later in pairwise(times[5:])), 30)
+        self.world.refusing.clear()
+        self.wait(90)
+        self.assertEqual(list(outbound.ready.values()), [place])
+        self.world.refusing.add(place)
+        self.wait(60)
+        before = len(self.world.dialled)
+        self.world.reset(place)
+        self.wait(15)
+        self.assertGreaterEqual(len(self.world.dialled) - before, 3)
+
+    def test_one_that_takes_us_and_hangs_up_is_not_tried_quickly(self) -> None:
+        """It is up; we would be a nuisance."""
+        outbound = self.begin(1, 1)
+        [place] = self.places
+        self.wait(3)
+        for _ in range(300):
+            if outbound.ready:
+                self.world.reset(place)
+            self.wait(1, 0.5)
+        self.assertLess(len(self.world.dialled), 12)
+
     def test_nobody_known(self) -> None:
         """An empty book is told of, and looked into again: once somebody is known, he is dialled."""
         outbound = self.begin(2, 0)
@@ -163,16 +198,16 @@ class OutcomeTests(OutboundCase):
     """How it went is noted."""
 
     def test_refused(self) -> None:
-        """One where nobody listens has failed; it is not dialled again within half a minute, and less and less."""
+        """One where nobody listens has failed, which counts once; it is tried quickly a few times, and then slowly."""
         outbound = self.begin(1, 1)
         self.world.refuses_all = True
         self.wait(29, 1)
-        self.assertEqual(len(self.world.dialled), 1)
+        self.assertEqual(len(self.world.dialled), 1 + QUICK_TRIES)
         known = self.book.get(self.places[0])
         assert known is not None
         self.assertEqual((known.attempts, known.tried), (1, False))
         self.wait(60, 1)
-        self.assertGreaterEqual(len(self.world.dialled), 2)
+        self.assertIn(len(self.world.dialled) - QUICK_TRIES, (2, 3))
         self.assertEqual(outbound.ready, {})
 
     def test_a_failure_that_is_ours_counts_for_nobody(self) -> None:
@@ -251,6 +286,6 @@ class OutcomeTests(OutboundCase):
         """What fails is told at debug level, each of them; what a remote says is sanitised."""
         self.world.refuses_all = True
         self.begin(1, 1)
-        self.wait(3)
+        self.wait(1.25)
         line = "no peer at 11.1.1.1:5070: Connection was refused by other side."
         self.assertEqual(self.logged(LogLevel.debug), [line])

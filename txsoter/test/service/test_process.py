@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -15,7 +17,7 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, Logger, LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted import internet
@@ -85,10 +87,13 @@ class ProcessTests(SynchronousTestCase):
         self.assertEqual(os.read(reading, 1000), b"1 Couldn't listen on 127.0.0.1:18555: taken.")
         self.assertFalse(pid_file.exists())
 
-    def start(self, service: ProcessService) -> FakeReactor:
-        """Start it with signals handled, which are given back afterwards."""
-        for number in (signal.SIGTERM, signal.SIGUSR1):
+    def setUp(self) -> None:
+        """Signals are given back afterwards."""
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
+
+    def start(self, service: ProcessService) -> FakeReactor:
+        """Start it."""
         reactor = FakeReactor()
         self.patch(internet, "reactor", reactor)
         service.startService()
@@ -100,6 +105,22 @@ class ProcessTests(SynchronousTestCase):
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
         self.assertEqual(reactor.stopped, 1)
+
+    def test_signals_are_handled_while_it_starts(self) -> None:
+        """They are no end even then."""
+        handlers: list[Any] = []
+
+        class Part(Service):
+            def startService(self) -> None:
+                handlers.extend(signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGUSR1))
+
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        service = ProcessService({})
+        Part().setServiceParent(service)
+        self.start(service)
+        self.assertNotIn(signal.SIG_DFL, handlers)
+        self.assertEqual(len(handlers), 2)
 
     def test_sigusr1(self) -> None:
         """It logs a summary."""
@@ -127,19 +148,95 @@ class ProcessTests(SynchronousTestCase):
         self.successResultOf(stopping)
         self.assertEqual(clock.getDelayedCalls(), [])
 
-    def test_json_logs(self) -> None:
-        """Each line of the log is a JSON object; below twistd it goes where twistd's would."""
-        folder = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, folder)
+    def observer(self, twistd: dict[str, Any], **options: Any) -> Any:
+        """The log observer that it gives twistd's application, or None."""
         application = MultiService()
         components: dict[Any, Any] = {}
         application.setComponent = components.__setitem__  # type: ignore[attr-defined]
-        service = ProcessService({"logfile": str(folder / "soter.log")}, json_logs=True)
+        service = ProcessService(twistd, **options)
         service.setServiceParent(application)
-        [observer] = components.values()
-        Logger(observer=observer).info("hello {name}", name="world")
-        [line] = (folder / "soter.log").read_text().splitlines()
+        if service.log_file is not None:
+            self.addCleanup(service.log_file.close)
+        return components.get(ILogObserver)
+
+    def folder(self) -> Path:
+        folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, folder)
+        return folder
+
+    def test_json_logs(self) -> None:
+        """Each line of the log is a JSON object; below twistd it goes where twistd's would."""
+        file = self.folder() / "soter.log"
+        Logger(observer=self.observer({"logfile": str(file)}, json_logs=True)).info("hello {name}", name="world")
+        [line] = file.read_text().splitlines()
         event = json.loads(line)
         self.assertEqual((event["log_format"], event["name"]), ("hello {name}", "world"))
         self.assertEqual(event["log_level"]["name"], "info")
-        service._json_file.close()
+
+    def test_the_log_of_a_flood_is_small(self) -> None:
+        """Whatever strangers do: a second has so many lines of a kind; it is told how many were left out."""
+        file = self.folder() / "soter.log"
+        log = Logger(observer=self.observer({"logfile": str(file)}))
+        for number in range(100_000):
+            log.debug("Received ping ({nonce}) from 192.0.2.7:50000 (inbound)", nonce=number)
+        log.info("ours")
+        lines = file.read_text().splitlines()
+        self.assertLess(len(lines), 2000)
+        self.assertTrue(lines[-1].endswith("ours"))
+
+    def test_all_of_the_log(self) -> None:
+        file = self.folder() / "soter.log"
+        log = Logger(observer=self.observer({"logfile": str(file)}, log_rate=None))
+        for number in range(3000):
+            log.info("{number}", number=number)
+        self.assertEqual(len(file.read_text().splitlines()), 3000)
+
+    def test_an_operators_own_logger_and_syslog_stay(self) -> None:
+        for twistd in ({"logger": "module.observer"}, {"syslog": True}, {"logfile": "-"}):
+            self.assertIsNone(self.observer({"nodaemon": False, **twistd}))
+
+    def test_standard_output(self) -> None:
+        """Without a file; no file is made."""
+        for twistd in ({"nodaemon": True}, {"nodaemon": True, "logfile": "-"}):
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                Logger(observer=self.observer(twistd)).info("hello")
+            self.assertTrue(out.getvalue().endswith("hello\n"))
+
+    def test_sighup(self) -> None:
+        """It opens the log by its name again, and says so there; a process without a file says that, and lives."""
+        file = self.folder() / "soter.log"
+        service = ProcessService({"logfile": str(file)})
+        application = MultiService()
+        components: dict[Any, Any] = {}
+        application.setComponent = components.__setitem__  # type: ignore[attr-defined]
+        service.setServiceParent(application)
+        assert service.log_file is not None
+        self.addCleanup(service.log_file.close)
+        self.start(service)
+        observer = components[ILogObserver]
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        file.rename(file.with_suffix(".old"))
+        signal.raise_signal(signal.SIGHUP)
+        self.assertTrue(file.read_text().endswith(f"SIGHUP: the log was reopened: {file}\n"))
+        self.start(ProcessService({}))
+        signal.raise_signal(signal.SIGHUP)
+        self.assertIn("SIGHUP: the log is in no file of this process's own", file.read_text())
+
+    def test_sighup_while_the_log_cannot_be_opened(self) -> None:
+        folder = self.folder() / "logs"
+        folder.mkdir()
+        service = ProcessService({"logfile": str(folder / "soter.log")})
+        application: Any = MultiService()
+        application.setComponent = lambda *_: None
+        service.setServiceParent(application)
+        assert service.log_file is not None
+        self.addCleanup(service.log_file.close)
+        lines: list[str] = []
+        observer: Any = lambda event: lines.append(formatEvent(event))  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.start(service)
+        shutil.rmtree(folder)
+        signal.raise_signal(signal.SIGHUP)
+        self.assertIn("SIGHUP: the log cannot be reopened: [Errno 2]", lines[-1])

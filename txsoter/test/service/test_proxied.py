@@ -23,7 +23,6 @@ from txsoter.wire import Version
 PORT = "haproxy:tcp:0:interface=127.0.0.1"
 
 
-
 def config(**fields: Any) -> PeerConfig:
     return PeerConfig(network=REGTEST, allow_self_connections=True, **{"listeners": having_nothing(), **fields})
 

@@ -11,6 +11,7 @@ import pytest
 from twisted.internet.threads import deferToThread
 
 from txsoter import MAINNET
+from txsoter.capture import CaptureState
 from txsoter.test.peer.cases import as_tx, over_sockets, real_reactor
 from txsoter.test.service.browser import Browser
 from txsoter.test.service.scene import Scene
@@ -186,6 +187,24 @@ for (const card of document.querySelectorAll(".card, .tiles > div, header")) {
 }
 return wide;
 """
+
+
+@over_sockets(60)
+async def test_a_capture_that_stops_and_goes_on(browser: Browser) -> None:
+    """The page says why, and when it is over."""
+    scene = Scene(real_reactor(), past=30.0)
+    rows = "return [...document.querySelectorAll('#capture li')].map(row => row.innerText.replaceAll('\\n', ' '))"
+    dot = "return document.querySelector('#capture .dot').className"
+    try:
+        await looking(browser, scene)
+        assert (await in_thread(browser.run, rows))[0].strip() == "recording"
+        scene.capture = CaptureState("No space left on device", 412_300_000, 0, 1234, 1)
+        await in_thread(browser.wait, f"{rows}[0].includes('No space left')")
+        assert await in_thread(browser.run, dot) == "dot bad"
+        assert "1,234" in (await in_thread(browser.run, rows))[-1]
+        await assert_quiet(browser)
+    finally:
+        await scene.stop()
 
 
 @over_sockets(60)

@@ -9,12 +9,13 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from txsoter.capture import CaptureState
 from txsoter.service.status import Ban, Dialled, StatusParts
 from txsoter.service.status.ages import PageClock
 from txsoter.service.status.parts import MAX_ROWS, Parts
 from txsoter.test.peer.support import TrialCase
 
-NOTHING = {"book": None, "bans": None, "listening": None, "dialled": None}
+NOTHING = {"book": None, "bans": None, "listening": None, "dialled": None, "capture": None}
 
 
 class PartsTests(TrialCase):
@@ -27,6 +28,7 @@ class PartsTests(TrialCase):
             bans=lambda: [Ban("192.0.2.1", 12.34567, "flooding"), Ban("192.0.2.2")],
             listening=lambda: ["192.0.2.5:8333"],
             dialled=lambda: [Dialled("tcp:a:1", "connected"), Dialled("tcp:b:1", "waiting", 99.0, "refused")],
+            capture=lambda: CaptureState("No space left on device", 5000, 0, 17, 1),
         )
         expected = {
             "book": {"tried": 5, "share": 0.5},
@@ -39,6 +41,13 @@ class PartsTests(TrialCase):
                 {"name": "tcp:a:1", "state": "connected", "retry_at": None, "detail": ""},
                 {"name": "tcp:b:1", "state": "waiting", "retry_at": 99.0, "detail": "refused"},
             ],
+            "capture": {
+                "reason": "No space left on device",
+                "stored": 5000,
+                "waiting": 0,
+                "dropped": 17,
+                "failures": 1,
+            },
         }
         self.assertEqual(Parts(parts, PageClock(Clock())).rows(), expected)
 

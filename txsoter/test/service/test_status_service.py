@@ -192,7 +192,7 @@ async def test_over_sockets() -> None:
         while b"visitor 0.1.0" not in looking.heard:
             looking.enough, looking.done = b"visitor 0.1.0", Deferred()
             await looking.done
-        asked = await visit(reactor, status, "/status.json", b'"dialled":null}')
+        asked = await visit(reactor, status, "/status.json", b'"capture":null}')
         head, _, body = asked.heard.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 OK")
         shown = json.loads(body)

@@ -12,7 +12,7 @@ from txsoter.service.status import Dialled, StatusParts
 from txsoter.service.status.snapshot import MAX_CLOSES, MAX_PEERS, MAX_SIGHTINGS
 from txsoter.test.peer.cases import as_block, as_tx, hash_of
 from txsoter.test.service.web import PageTestCase, broken
-from txsoter.wire import ZERO_HASH, BlockHeader, GetAddr, Headers, Inv, Ping, Pong, Reject
+from txsoter.wire import ZERO_HASH, BlockHeader, GetAddr, Headers, Inv, Ping, Pong, Reject, Services
 
 AGENT = b"/soterwire:0.6.0/soterd:4.2.0(tor)/"
 
@@ -129,12 +129,23 @@ class PeerTests(PageTestCase):
         self.assertEqual([row["id"] for row in shown["peers"]], ids[:MAX_PEERS])
         self.assertEqual((shown["peers_not_shown"], shown["totals"]["peers"]), (3, MAX_PEERS + 3))
 
+    def test_the_height_is_that_of_those_who_serve_blocks(self) -> None:
+        """Light clients have none, and may be more."""
+        self.serve()
+        for _ in range(3):
+            self.peer(inbound=True, services=Services.WITNESS, last_block=0)
+        self.assertIsNone(self.shown()["totals"]["height"])
+        self.peer(services=Services.NETWORK | Services.WITNESS, last_block=122)
+        self.assertEqual(self.shown()["totals"]["height"], 122)
+        self.peer(services=Services.NETWORK, last_block=121)
+        self.assertEqual(self.shown()["totals"]["height"], 121)
+
     def test_the_height_is_one_that_two_name(self) -> None:
         """One peer may lie; an announced block counts for its peer."""
         self.serve()
-        first = self.peer(last_block=40)
+        first = self.peer(services=1, last_block=40)
         self.assertEqual(self.shown()["totals"]["height"], 40)
-        self.peer(last_block=2**31 - 1)
+        self.peer(services=1, last_block=2**31 - 1)
         self.assertEqual(self.shown()["totals"]["height"], 40)
         first.say(Inv([as_block(43)]))
         shown = self.shown()

@@ -9,9 +9,18 @@ from typing import Any
 import attrs
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IAddress,
+    IHandshakeListener,
+    IListeningPort,
+    IProtocolFactory,
+    ISSLTransport,
+    IStreamServerEndpoint,
+)
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txsoter import SIMNET, PeerConfig
@@ -21,7 +30,7 @@ from txsoter.test.peer.support import TrialCase
 from txsoter.testing import ScriptedPair, remote_version, repeatable, scripted
 from txsoter.wire import VerAck
 
-__all__ = ["HERE", "Answer", "Here", "PageTestCase", "Visitor", "broken"]
+__all__ = ["HERE", "Answer", "Deaf", "Here", "PageTestCase", "Visitor", "broken"]
 
 HERE = IPv4Address("TCP", "127.0.0.1", 8080)
 
@@ -76,11 +85,44 @@ class Answer:
         return cls(int(status.split()[1]), {name.lower(): value for name, value in pairs}, body)
 
 
+class VisitorTransport(StringTransportWithDisconnection):
+    """A transport whose remote takes what it is sent at once, until it stalls.
+
+    :ivar stalled: whether it takes nothing.
+    :ivar buffered: what it was sent and has not taken.
+    """
+
+    stalled = False
+    buffered = b""
+
+    def write(self, data: bytes) -> None:
+        """Send ``data``."""
+        if self.stalled:
+            self.buffered += data
+        else:
+            super().write(data)
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Ask it for more at once, and until there is no more, as TCP does when its buffer is empty."""
+        super().registerProducer(producer, streaming)
+        producer.resumeProducing()
+        self.take()
+
+    def take(self) -> None:
+        """Take what there is, unless it stalls."""
+        while not self.stalled:
+            taken, self.buffered = self.buffered, b""
+            super().write(taken)
+            if self.producer is None:
+                break
+            self.producer.resumeProducing()
+
+
 class Visitor:
     """A connection to the page."""
 
     def __init__(self, factory: Any, here: IAddress = HERE) -> None:
-        self.transport: Any = StringTransportWithDisconnection(here, IPv4Address("TCP", "127.0.0.1", 50000))
+        self.transport: Any = VisitorTransport(here, IPv4Address("TCP", "127.0.0.1", 50000))
         self.transport.protocol = factory.buildProtocol(self.transport.getPeer())
         self.transport.protocol.makeConnection(self.transport)
 
@@ -113,11 +155,49 @@ class Visitor:
 
     def stall(self) -> None:
         """Take nothing more."""
-        self.transport.producer.pauseProducing()
+        self.transport.stalled = True
+
+    def take_piece(self) -> None:
+        """Take what has been handed to the transport, and no more."""
+        self.transport.stalled = False
+        taken, self.transport.buffered = self.transport.buffered, b""
+        self.transport.write(taken)
+        self.transport.stalled = True
+        self.transport.producer.resumeProducing()
 
     def go_on(self) -> None:
-        """Take what there is."""
-        self.transport.producer.resumeProducing()
+        """Take what there is, and what comes."""
+        self.transport.stalled = False
+        self.transport.take()
+
+
+@implementer(IHandshakeListener)
+class Deaf(Protocol):
+    """A client on a socket that sends requests, and reads nothing."""
+
+    transport: Any
+
+    def __init__(self, requests: bytes) -> None:
+        self._requests = requests
+        self._ended: Deferred[None] = Deferred()
+
+    def connectionMade(self) -> None:
+        if not ISSLTransport.providedBy(self.transport):
+            self.transport.pauseProducing()
+        self.transport.write(self._requests)
+
+    def handshakeCompleted(self) -> None:
+        # of TLS, before which it has to read
+        self.transport.pauseProducing()
+
+    def hear(self) -> Deferred[None]:
+        """Read; fires at the end of the connection."""
+        if not self._ended.called:
+            self.transport.resumeProducing()
+        return self._ended
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._ended.callback(None)
 
 
 class PageTestCase(TrialCase):

@@ -39,6 +39,9 @@ EXPECTED_FAILURES = (
 )
 """With what a Deferred may fail in a simulation: all of them are somebody's fault but the code's."""
 
+UNDECIDED = (State.CONNECTING, State.NEGOTIATING, State.VERSION_KNOWN)
+"""The states in which no protocol version is negotiated yet."""
+
 VERSION = b"version\0\0\0\0\0"
 
 
@@ -118,6 +121,8 @@ class Side:
         self.hooked: Callable[[WatchedPeer, Message], Any] | None = None
         self.inventory: list[tuple[str, InventoryVector, bool, float]] = []
         self.largest = 0
+        # once it is negotiated
+        self.pver: int | None = None
         self._magic = peer.config.network.magic
         self._keyed: tuple[Message | None, bytes] = (None, b"")
         self._unread = b""
@@ -222,7 +227,10 @@ class WatchedPeer(SoterPeerProtocol):
     @property
     def pver(self) -> int:
         """The protocol version in which messages are written now."""
-        return self.stats().negotiated_version
+        side = self.side
+        if side.pver is None and self.state not in UNDECIDED:
+            side.pver = self.stats().negotiated_version
+        return self.config.protocol_version if side.pver is None else side.pver
 
     def _note_sent(self, message: Message) -> Sent:
         # before it is sent: what is told of that may send more

@@ -100,15 +100,17 @@ class Reporter:
     """Reports the events of one connection.
 
     :param peer: what listeners are called with.
+    :ivar is_unknown: the application has not been told of the connection, and is not told of its end.
     """
 
-    __slots__ = ("_config", "_connection", "_host", "_peer")
+    __slots__ = ("_config", "_connection", "_host", "_peer", "is_unknown")
 
     def __init__(self, connection: Connection, config: Settings, host: Host, peer: Any) -> None:
         self._connection = connection
         self._config = config
         self._host = host
         self._peer = peer
+        self.is_unknown = False
 
     def __str__(self) -> str:
         return f"{self._host.address_text()} ({'inbound' if self._connection.channel.inbound else 'outbound'})"
@@ -149,6 +151,10 @@ class Reporter:
             return
         if result is not None:
             self._host.wait_for(result, lambda _, error: None if error is None else self.handler_failed(error, name))
+
+    def note(self, level: str, text: str) -> None:
+        """Log a line about the connection."""
+        self._log(level, "{text}", text=text)
 
     def log_message(self, message: Message, payload: bytes, sends: bool) -> None:
         """Log a message at debug level."""
@@ -211,10 +217,10 @@ class Reporter:
 
     def _closed(self, event: Closed) -> None:
         reason, on_closed = event.reason, self._config.listeners.on_closed
-        if self._config.log_connections or reason.cause not in _ORDINARY:
+        if (self._config.log_connections and not self.is_unknown) or reason.cause not in _ORDINARY:
             self._log("info", "{reason}", reason=reason)
         self._host.ended(reason)
-        if on_closed is not None:
+        if on_closed is not None and not self.is_unknown:
             self.call("close", on_closed, self._peer, reason)
         self._host.closed(reason)
 

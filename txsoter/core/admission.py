@@ -10,11 +10,13 @@ class Admission:
 
     :param most: connections in all; None for any number.
     :param most_of_one: connections from one address group; None for any number.
+    :ivar refused: connections that were not let in.
     """
 
     def __init__(self, most: int | None, most_of_one: int | None) -> None:
         self.most = most
         self.most_of_one = most_of_one
+        self.refused = 0
         self._in_all = 0
         self._of_group: dict[str, int] = {}
 
@@ -36,6 +38,14 @@ class Admission:
         if self.most_of_one is not None and of_group >= self.most_of_one:
             return f"there are {of_group} from {group} already (max_connections_per_address)"
         return None
+
+    def refuse(self) -> bool:
+        """Count a connection that is not let in; tell whether it is one to log: the 1st, 2nd, 4th, 8th, and so on.
+
+        A stranger who dials and dials must not fill the log.
+        """
+        self.refused += 1
+        return self.refused & (self.refused - 1) == 0
 
     def enter(self, group: str | None = None) -> None:
         """Count a connection that has come in."""
