@@ -22,7 +22,7 @@ from txsoter.core.rejects import lacks_hash, make_reject
 from txsoter.core.state import State
 from txsoter.core.stats import PEER_IDS, PeerStats, snapshot
 from txsoter.errors import CloseCause, CloseReason, FieldError, LocalError
-from txsoter.peer.config import PeerConfig
+from txsoter.peer.config import PeerConfig, shared
 from txsoter.wire import (
     ZERO_HASH,
     Addr,
@@ -86,7 +86,7 @@ class Peer:
 
         :param hands_over: the table of those whose messages are iterated over.
         """
-        return self.config.shared((Peer, hands_over), lambda: self._make_table(hands_over))
+        return shared(self.config, (Peer, hands_over), lambda: self._make_table(hands_over))
 
     def _make_table(self, hands_over: bool) -> DispatchTable:
         before: tuple[Handler, ...] = ()

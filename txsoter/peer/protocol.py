@@ -24,7 +24,7 @@ from txsoter.core.state import State
 from txsoter.core.stats import PEER_IDS, PeerStats, snapshot
 from txsoter.errors import CloseCause, CloseReason, LocalError, MalformedMessage
 from txsoter.peer.addressing import host_and_port
-from txsoter.peer.config import PeerConfig
+from txsoter.peer.config import PeerConfig, shared
 from txsoter.peer.endpoints import check_config
 from txsoter.peer.session import Session
 from txsoter.wire import (
@@ -76,7 +76,7 @@ class SoterPeerProtocol(Protocol):
         self.config = config
         self.inbound = inbound
         self.id = next(PEER_IDS)
-        table = config.shared(type(self), self.__make_table)
+        table = shared(config, type(self), self.__make_table)
         # private to this class, so that a subclass may use any names
         self.__connection = Connection(config, inbound, table, config.random)
         self.__session = Session(self, config, self.__connection)

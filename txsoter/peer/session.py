@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txsoter.clock import wall
+from txsoter.core.config import tick_of
 from txsoter.core.connection import Connection
 from txsoter.core.driver import Driver
 from txsoter.core.events import Event
@@ -33,7 +34,7 @@ from txsoter.errors import (
     MalformedMessage,
 )
 from txsoter.peer.addressing import address_text, host_and_port, remote_address
-from txsoter.peer.config import PeerConfig
+from txsoter.peer.config import PeerConfig, shared
 from txsoter.peer.deferreds import Waiters, fail_quietly
 from txsoter.peer.threads import cross
 from txsoter.peer.tracebacks import drop_tracebacks
@@ -114,7 +115,7 @@ class Session:
             self.abort()
             raise LocalError("PeerConfig.clock is None, and the transport has no reactor: give a clock")
         config = self._config
-        ticker = config.shared(clock, lambda: ticker_of(clock, config.tick))
+        ticker = shared(config, clock, lambda: ticker_of(clock, tick_of(config)))
         self.now = ticker.now
         self._wakeup = Wakeup(clock, self.now, self.driver, ticker, config.trickle_interval)
         # writes are gathered here already: gathering them again costs small messages up to 40 ms
