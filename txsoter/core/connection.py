@@ -7,7 +7,6 @@ from typing import Any
 
 from txsoter.core import announcements, deadlines
 from txsoter.core.address_push import AskedBefore
-from txsoter.core.answers import AnswerQueue
 from txsoter.core.channel import Channel, RandomSource, close_reason
 from txsoter.core.config import ConnectionConfig
 from txsoter.core.deadlines import SLOW_HANDLER
@@ -15,7 +14,7 @@ from txsoter.core.dispatch_table import DispatchTable
 from txsoter.core.events import FLUSH, Event, Observed, Received, WriteFailed
 from txsoter.core.rate_limit import RateLimit
 from txsoter.core.reader import MESSAGE_OVERHEAD
-from txsoter.core.requests import Ended, Request, check_request, check_request_all
+from txsoter.core.requests import Ended, Request, check_request
 from txsoter.core.rules import first_is_no_version, malformed_received, say_version
 from txsoter.core.sanitize import sanitize
 from txsoter.core.send_queue import BATCH, PIECE, Entry
@@ -478,7 +477,7 @@ class Connection:
         :raises LocalError: if the message cannot be encoded, there is no connection yet, or another argument cannot be.
         """
         channel = self.channel
-        self._check_askable()
+        self.check_askable()
         check_request(message, expected, timeout, matching)
         request = Request(message, expected, timeout, matching, token, now)
         if channel.state.is_closing:
@@ -499,63 +498,13 @@ class Connection:
         """Forget a request: its caller does not want the answer any more."""
         self.channel.requests.give_up(token)
 
-    def _check_askable(self) -> None:
+    def check_askable(self) -> None:
+        """Check that a request may be made.
+
+        :raises IllegalTransition: if there is no connection yet.
+        """
         if self.channel.state is State.CONNECTING:
             raise IllegalTransition("a peer that is not connected yet cannot be asked: wait for when_ready()")
-
-    def make_request_all(
-        self,
-        message: Message,
-        expected: type[Message] | tuple[type[Message], ...],
-        timeout: float | None,
-        matching: Callable[[Any], object] | None,
-        count: int | None,
-        until: Callable[[Any], object] | None,
-        then: Callable[[Any], Message | None] | None,
-        encoding: Encoding = Encoding.BASE,
-    ) -> Request:
-        """Return a request with many answers, for :meth:`ask`, :meth:`next_answer` and :meth:`forget`.
-
-        :param timeout: seconds for each answer, from when it is waited for.
-        :param count: answers after which it is over.
-        :param until: tells of an answer whether it is the last.
-        :raises LocalError: if the message cannot be encoded, or another argument cannot be.
-        """
-        classes = check_request_all(message, expected, timeout, matching, count, until, then)
-        self.encode(message, encoding)
-        return Request(message, classes, timeout, matching, None, 0.0, AnswerQueue(count, until))
-
-    def ask(self, request: Request, message: Message, encoding: Encoding = Encoding.BASE) -> None:
-        """Send the first question of a request with many answers, or one that follows it.
-
-        :raises LocalError: if the message cannot be encoded, or there is no connection yet.
-        """
-        channel = self.channel
-        self._check_askable()
-        assert request.queue is not None
-        if channel.state.is_closing:
-            assert channel.reason is not None
-            if not request.queue.is_over:
-                request.queue.finish(RequestClosed(message.command, channel.reason))
-        elif not request.queue.is_over:
-            request.ask(message)
-            channel.requests.add(request)
-            self.send(message, encoding, request)
-
-    def next_answer(self, request: Request, token: Any, now: float) -> None:
-        """Ask for the next of many answers: a :class:`~txsoter.core.events.RequestEnded` event has it.
-
-        It has neither an answer nor an error behind the last one.
-        """
-        channel = self.channel
-        told = channel.requests.take(request, token, now)
-        channel.rearm = True
-        if told is not None:
-            channel.end_requests((told,))
-
-    def forget(self, request: Request) -> None:
-        """Want no further answer of a request with many."""
-        self.channel.requests.forget(request)
 
     def repeats(self, question: GetBlocks | GetHeaders) -> bool:
         """Tell whether a question that is to be sent repeats the last of its class."""
