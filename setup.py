@@ -13,7 +13,10 @@ METRICS = ["prometheus-client>=0.21"]
 # BSD, without dependencies; reads packets and pcap files
 PCAP = ["dpkt>=1.9.8"]
 BROWSER = ["selenium>=4.20"]
-TEST = ["pytest>=8", "pytest-twisted>=1.14.3", "coverage>=7.10", *TESTING, *METRICS, *PCAP, *TOR, *EXAMPLES, *TABLES]
+# SipHash-2-4 and murmur3, of filters
+CHAIN = ["siphash24>=1.7", "mmh3>=5.0"]
+RUNNING_TESTS = ["pytest>=8", "pytest-twisted>=1.14.3", "coverage>=7.10"]
+TEST = [*RUNNING_TESTS, *TESTING, *METRICS, *PCAP, *TOR, *EXAMPLES, *TABLES, *CHAIN]
 
 setup(
     name="txsoter",
@@ -50,11 +53,13 @@ setup(
         # all that twistd soter may want
         "operate": [*METRICS, *PCAP],
         "pcap": PCAP,
+        # bloom and Golomb filters of txsoter.chain
+        "chain": CHAIN,
         "test": TEST,
         "browser": [*TEST, *BROWSER],
         # there are wheels for Linux alone, and building it takes a clang
-        "fuzz": [*TESTING, "atheris>=2.3; sys_platform == 'linux'"],
-        "bench": [*TABLES, *METRICS, "python-bitcoinlib", "bitcoinx", "btclib"],
+        "fuzz": [*TESTING, *CHAIN, "atheris>=2.3; sys_platform == 'linux'"],
+        "bench": [*TABLES, *METRICS, *CHAIN, "python-bitcoinlib", "bitcoinx", "btclib", "chiabip158"],
         "dev": [*TEST, *BROWSER, "tomli>=2.0", "ruff>=0.9", "mypy>=1.15", "mypy-zope>=1.0.9", "build>=1.2"],
     },
     classifiers=[

@@ -17,6 +17,7 @@ How fast txsoter is, beside other Python libraries, and beside what Twisted and 
   scale   thousands of idle connections: memory, CPU, and telling all of them something
   metrics what metrics for Prometheus cost
   aio     the same as peer on asyncio, beside Twisted
+  chain   proof of work, filters, merkle proofs, the order of the DAG
 
 Without a suite all of them run, which takes less than ten minutes. Figures are medians of the rounds with their spread;
 what is compared takes turns within each round, after a warm-up. Leave the machine alone meanwhile.
@@ -59,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m benchmarks", description=DESCRIPTION, formatter_class=plain, parents=[common]
     )
-    suites = top.add_subparsers(dest="suite", metavar="[codec|peer|scale|metrics|aio]", title="suites")
+    suites = top.add_subparsers(dest="suite", metavar="[codec|peer|scale|metrics|aio|chain]", title="suites")
     suites.add_parser("codec", help="bytes to messages and back", parents=[common])
     peer = suites.add_parser(
         "peer", help="two processes and a connection", description=PEER, formatter_class=plain, parents=[common]
@@ -70,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     suites.add_parser("metrics", help="what metrics cost", parents=[common])
     aio = suites.add_parser("aio", help="asyncio beside Twisted", parents=[common])
     _aio_commands(aio)
+    suites.add_parser("chain", help="proofs, filters, the order of the DAG", parents=[common])
     return top
 
 
@@ -152,7 +154,7 @@ def _be_one_end(arguments: argparse.Namespace) -> None:
 
 
 def _run_suites(suite: str | None, rounds: int, quick: bool, json_file: str | None, reference: str | None) -> None:
-    from benchmarks import aio, codec, measure, metrics, peer, scale
+    from benchmarks import aio, chain, codec, measure, metrics, peer, scale
 
     # whoever ends this process ends its children, too
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -162,6 +164,7 @@ def _run_suites(suite: str | None, rounds: int, quick: bool, json_file: str | No
         "scale": scale.run,
         "metrics": metrics.run,
         "aio": aio.run,
+        "chain": chain.run,
     }
     machine = measure.machine()
     about = {"machine": machine, "command": " ".join(sys.argv[1:]), "rounds": rounds, "quick": quick}

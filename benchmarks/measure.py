@@ -233,7 +233,7 @@ def time_call(call: Callable[[], object], budget: float) -> Callable[[], Mapping
 
 def machine() -> dict[str, Any]:
     """Where and with what the figures were taken."""
-    packages = ("txsoter", "twisted", "python-bitcoinlib", "bitcoinx", "btclib")
+    packages = ("txsoter", "twisted", "siphash24", "mmh3", "python-bitcoinlib", "bitcoinx", "btclib", "chiabip158")
     found = {}
     for name in packages:
         try:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import connection
+import golomb_filter
+import partial_merkle
 import peer
 from pieces import PROTOCOL_VERSIONS, RAW, UNKNOWN, Piece, framed, joined, kind_of
 
@@ -157,11 +159,51 @@ def of_connection() -> Iterator[tuple[str, bytes]]:
     )
 
 
+def of_partial_merkle() -> Iterator[tuple[str, bytes]]:
+    """Inputs of the target ``partial_merkle``."""
+
+    def tree(total: int, bits: bytes, *hashes: bytes) -> bytes:
+        pieces = [Piece(partial_merkle.BITS, bits), *[Piece(partial_merkle.HASH, each) for each in hashes]]
+        return joined(total.to_bytes(2, "little"), pieces)
+
+    yield "empty", tree(0, b"")
+    yield "one", tree(1, b"\1", b"a")
+    yield "none-of-many", tree(9, b"\0", b"a")
+    yield "all-of-two", tree(2, b"\7", b"a", b"b")
+    yield "first-of-three", tree(3, b"\7", b"a", b"b", b"c")
+    yield "last-of-three", tree(3, b"\x0d", b"a", b"b")
+    yield "equal-siblings", tree(2, b"\7", b"a", b"a")
+    yield "most", tree(partial_merkle.partial_merkle.MAX_PROVEN_TRANSACTIONS, b"\0", b"a")
+    yield "too-many", tree(partial_merkle.partial_merkle.MAX_PROVEN_TRANSACTIONS + 1, b"\0", b"a")
+    yield "unused-bits", tree(1, b"\1\0", b"a")
+    yield "unused-hashes", tree(5, b"\0", b"a", b"b")
+    for matched in (b"\1", b"\0\1", bytes(7), b"\1" * 11, b"\0\0\1\0\0\0\1" * 9):
+        yield f"built-{len(matched)}", joined(b"\0\0", [Piece(partial_merkle.BUILT, matched)])
+
+
+def of_golomb_filter() -> Iterator[tuple[str, bytes]]:
+    """Inputs of the target ``golomb_filter``."""
+    codes, item = golomb_filter.CODES, golomb_filter.ITEM
+    basic = bytes((18, 0, 8, 1))
+    narrow = bytes((0, 3, 0, 1))
+    yield "nothing", joined(basic, [Piece(codes, b"\0")])
+    yield "items", joined(basic, [Piece(item, each) for each in (b"", b"a", b"a", b"script" * 9)])
+    yield "one", joined(basic, [Piece(codes, b"\1" + bytes(3)), Piece(item, b"a")])
+    yield "ones", joined(narrow, [Piece(codes, b"\3\xc8\x40")])
+    yield "cut-short", joined(basic, [Piece(codes, b"\1\xff\xff\xff")])
+    yield "out-of-range", joined(narrow, [Piece(codes, b"\2\xff\xfe\0")])
+    yield "bytes-behind", joined(basic, [Piece(codes, b"\1" + bytes(9))])
+    yield "too-many", joined(basic, [Piece(codes, b"\xff" + bytes(9))])
+    yield "wide", joined(bytes((31, 255, 255, 7)), [Piece(codes, b"\1" + bytes(5)), Piece(item, b"a")])
+
+
 def seeds() -> dict[str, dict[str, bytes]]:
     """The inputs of each target, by name."""
     return {
         "connection": dict(of_connection()),
         "frame_decoder": dict(of_frame_decoder()),
+        "golomb_filter": dict(of_golomb_filter()),
+        "partial_merkle": dict(of_partial_merkle()),
         "peer": dict(of_peer()),
     }
 

@@ -26,6 +26,7 @@ __all__ = [
     "HandshakeFailed",
     "IllegalTransition",
     "InvalidBlock",
+    "InvalidProof",
     "LocalError",
     "MalformedMessage",
     "NeedMoreData",
@@ -190,17 +191,33 @@ class MalformedMessage(RemoteError):
         return f"{self.command}: {self.reason}" if self.command is not None else self.reason
 
 
-class InvalidBlock(RemoteError):
-    """A block whose header does not commit to what the block holds.
+class InvalidProof(RemoteError):
+    """A proof, filter or block that breaks a rule which needs nothing else to be checked.
 
-    :ivar block_hash: the block's hash.
-    :ivar reason: which commitment fails, in words.
+    :ivar rule: the rule, in a few fixed words: ``"nonces ascend"``, ``"merkle root"``.
+    :ivar reason: how it is broken.
     """
 
-    def __init__(self, block_hash: Any, reason: str) -> None:
-        self.block_hash = block_hash
+    def __init__(self, rule: str, reason: str) -> None:
+        self.rule = rule
         self.reason = reason
-        super().__init__(block_hash, reason)
+        super().__init__(rule, reason)
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.reason}"
+
+
+class InvalidBlock(InvalidProof):
+    """A block that breaks a rule on blocks.
+
+    :ivar block_hash: the block's hash.
+    """
+
+    def __init__(self, block_hash: Any, reason: str, rule: str = "block") -> None:
+        super().__init__(rule, reason)
+        self.block_hash = block_hash
+        # all that the constructor takes: for pickle and copy
+        self.args = (block_hash, reason, rule)
 
     def __str__(self) -> str:
         return f"block {self.block_hash}: {self.reason}"

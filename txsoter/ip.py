@@ -60,6 +60,7 @@ def is_v4(packed: bytes) -> bool:
     return packed.startswith(_V4_PREFIX)
 
 
+@lru_cache(maxsize=1024)
 def address_group(host: str | None) -> str | None:
     """Return the addresses that count as one for limits and bans, as text.
 

@@ -72,6 +72,8 @@ class Peer:
     :ivar id: a number that no other peer of this process has.
     """
 
+    __slots__ = ("__weakref__", "_connection", "_driver", "_session", "config", "id", "inbound")
+
     def __init__(self, config: PeerConfig, inbound: bool, on_ended: Callable[[Peer], None] | None = None) -> None:
         self.config = config
         self.inbound = inbound
@@ -361,12 +363,12 @@ class Peer:
 
     @property
     def is_closing(self) -> bool:
-        """Whether the connection has ended, or is ending."""
+        """True once the connection has begun to end."""
         return self._connection.channel.state.is_closing
 
     @property
     def close_reason(self) -> CloseReason | None:
-        """Who ended the connection, and why; None until its end has begun."""
+        """The end of the connection: by whom, and why; None until it has begun."""
         return self._connection.channel.reason
 
     @property

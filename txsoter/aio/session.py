@@ -46,6 +46,25 @@ class Session(asyncio.Protocol):
     :ivar reporter: calls listeners, and logs.
     """
 
+    __slots__ = (
+        "_address",
+        "_at_eof",
+        "_messages",
+        "_on_ended",
+        "_peer",
+        "_tasks",
+        "_timer",
+        "_transport",
+        "closed_waiters",
+        "connection",
+        "driver",
+        "has_ended",
+        "loop",
+        "now",
+        "ready_waiters",
+        "reporter",
+    )
+
     def __init__(
         self, peer: Any, config: PeerConfig, inbound: bool, table: DispatchTable, on_ended: Callable[[Any], None] | None
     ) -> None:
@@ -60,8 +79,8 @@ class Session(asyncio.Protocol):
         self._address = "nowhere"
         self._timer: asyncio.TimerHandle | None = None
         self._messages: Callable[[], Messages | None] = _nobody
-        # the loop keeps weak references only
-        self._tasks: set[asyncio.Future[Any]] = set()
+        # the loop keeps weak references only; made when needed
+        self._tasks: set[asyncio.Future[Any]] | None = None
         self._at_eof = False
         self.has_ended = False
         self.ready_waiters = Waiters(self.loop)
@@ -163,8 +182,10 @@ class Session(asyncio.Protocol):
                 # a future of another loop
                 done(None, error)
                 return True
+            if self._tasks is None:
+                self._tasks = set()
             self._tasks.add(task)
-            task.add_done_callback(partial(self._finished, done))
+            task.add_done_callback(partial(self._finished, done, self._tasks))
         else:
             return False
         return True
@@ -175,8 +196,10 @@ class Session(asyncio.Protocol):
         else:
             done(None, None)
 
-    def _finished(self, done: Callable[[Any, BaseException | None], None], task: asyncio.Future[Any]) -> None:
-        self._tasks.discard(task)
+    def _finished(
+        self, done: Callable[[Any, BaseException | None], None], tasks: set[Any], task: asyncio.Future[Any]
+    ) -> None:
+        tasks.discard(task)
         if task.cancelled():
             # somebody wants an end of it, most often a loop that is about to close: no further handler is called
             self.driver.close(CloseCause.DISCONNECT, "a handler was cancelled")

@@ -56,25 +56,28 @@ class Waiters:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        # in the order of asking
-        self._waiting: dict[asyncio.Future[Any], None] = {}
+        # in the order of asking; made when needed
+        self._waiting: dict[asyncio.Future[Any], None] | None = None
 
     def add(self) -> asyncio.Future[Any]:
         """Return a new one."""
         future: asyncio.Future[Any] = self._loop.create_future()
+        if self._waiting is None:
+            self._waiting = {}
         self._waiting[future] = None
         future.add_done_callback(self._remove)
         return future
 
     def succeed(self, result: Any) -> None:
         """Set the result of all."""
-        for future in self._waiting:
+        for future in self._waiting or ():
             succeed(future, result)
 
     def fail(self, error: Exception) -> None:
         """Set the error of all."""
-        for future in self._waiting:
+        for future in self._waiting or ():
             fail(future, error)
 
     def _remove(self, future: asyncio.Future[Any]) -> None:
+        assert self._waiting is not None
         del self._waiting[future]

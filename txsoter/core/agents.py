@@ -15,7 +15,7 @@ WIRE_AGENT = "/soterwire:0.6.0/"
 
 
 def user_agent(name: str, version: str, comments: tuple[str, ...] = ()) -> bytes:
-    """The user agent of a program.
+    """Return the user agent of a program.
 
     :raises FieldError: for a version that is not strict semver, words that would not be read back, or soterd's name.
     """
@@ -34,7 +34,7 @@ def user_agent(name: str, version: str, comments: tuple[str, ...] = ()) -> bytes
 
 
 def parse_version(version: str) -> SemanticVersion:
-    """``version`` as strict semver (``1.0`` and ``v1.0.0`` are not).
+    """Return ``version`` as strict semver (``1.0`` and ``v1.0.0`` are not).
 
     :raises FieldError: when it is not.
     """
@@ -46,9 +46,9 @@ def parse_version(version: str) -> SemanticVersion:
 
 @lru_cache(maxsize=256)
 def agent_versions(agent: bytes) -> dict[str, SemanticVersion]:
-    """The versions that a user agent names; entries that do not parse are skipped, the last of a name wins.
+    """Return the versions that a user agent names; entries that do not parse are skipped, the last of a name wins.
 
-    It is split on ``/`` first, so a ``/`` inside a comment breaks its entry (PEER.md, "Life of a connection"). What is
+    It is split on ``/`` first, so a ``/`` inside a comment breaks its entry. What is
     returned is shared between calls with the same agent: it must not be changed.
     """
     versions = {}

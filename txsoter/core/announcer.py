@@ -66,7 +66,7 @@ class Announcer:
 
     @property
     def known_inventory(self) -> int:
-        """How many vectors the remote is known to have."""
+        """The number of vectors that the remote is known to have."""
         return len(self._known)
 
     def add_known(self, vector: InventoryVector) -> None:
@@ -111,7 +111,7 @@ class Announcer:
 
     @property
     def trickles_at_once(self) -> bool:
-        """Whether vectors are announced without waiting for others."""
+        """True if vectors are announced without waiting for others."""
         return self._interval is None
 
     def next_trickled(self, most: int = TRICKLE_BATCH) -> Inv | None:

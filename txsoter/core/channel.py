@@ -227,7 +227,7 @@ class Channel:
         self.reason = close_reason(by, cause, detail, command, reject)
         self.state = transition(self.state, Trigger.CLOSE)
         if self.state is State.CLOSED:
-            self.finish()
+            self.finish(was_closing=False)
             return
         self.closing_since = self.now
         self.rearm = True
@@ -241,7 +241,8 @@ class Channel:
             self.queue.is_ending = True
             if self.queue.paused:
                 self.drop_queue()
-        self.end_requests(self.requests.close(self.reason))
+        if self.requests.waiting:
+            self.end_requests(self.requests.close(self.reason))
 
     def _final_frame(self, final_reject: Reject | None) -> bytes | None:
         if final_reject is None:
@@ -275,13 +276,16 @@ class Channel:
     def _unhandled(self, message: Received) -> Event:
         return Observed(HEADER_SIZE + len(message[2]), message[1], message[2], None)
 
-    def finish(self) -> None:
+    def finish(self, was_closing: bool) -> None:
         """Forget everything, and tell everybody: the connection is closed."""
         assert self.reason is not None
-        self.stop_reading()
-        self._drop_early()
-        self.drop_queue()
-        self.end_requests(self.requests.close(self.reason))
+        if not was_closing:
+            self.stop_reading()
+            self._drop_early()
+        if self.queue.entries or self.queue.untold or self.queue.writing:
+            self.drop_queue()
+        if self.requests.waiting:
+            self.end_requests(self.requests.close(self.reason))
         self.announcer.clear()
         self.handshake.forget_nonce()
         self.events.append(Closed(self.reason))

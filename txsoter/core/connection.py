@@ -112,7 +112,7 @@ class Connection:
 
     @property
     def may_hang_up(self) -> bool:
-        """Whether everything that is still to be sent before closing has been sent."""
+        """True once everything that is still to be sent before closing has been sent."""
         channel = self.channel
         return channel.state is State.CLOSING and not len(channel.queue)
 
@@ -136,9 +136,9 @@ class Connection:
                 hint = channel.handshake.end_before_version(channel.config.network)
                 detail = "; ".join(each for each in (detail, hint) if each)
             channel.reason = close_reason(by, cause, detail, command, reject)
-        channel.state = transition(channel.state, Trigger.LOST)
+        was_closing, channel.state = channel.state.is_closing, transition(channel.state, Trigger.LOST)
         self._answer = None
-        channel.finish()
+        channel.finish(was_closing)
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -335,7 +335,7 @@ class Connection:
 
     @property
     def wants_data(self) -> bool:
-        """Whether reading on could lead to anything now."""
+        """True if reading on could lead to anything now."""
         channel = self.channel
         if channel.state.is_closing:
             return True

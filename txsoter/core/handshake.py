@@ -177,7 +177,7 @@ class EarlyMessages:
 
 
 class Handshake:
-    """What both sides have said of themselves, and what follows from that.
+    """The statements of both sides about themselves, and what follows from them.
 
     :ivar nonce: of our ``version``, or None before it is sent.
     :ivar remote: of the remote's ``version`` what is asked for later, or None before it came.

@@ -126,7 +126,7 @@ class Request:
             self.is_open = _is_open(question, self.expected, self.matching)
 
     def answered_by(self, message: Message, ids: tuple[bytes, ...]) -> bool:
-        """Whether ``message``, which has those ids, is the answer. May raise what ``matching`` raises."""
+        """Tell whether ``message``, which has those ids, is the answer. May raise what ``matching`` raises."""
         if not isinstance(message, self.expected):
             return False
         if self.matching is not None:

@@ -61,7 +61,7 @@ class SendQueue:
 
     @property
     def batch_is_due(self) -> bool:
-        """Whether enough waits to be written before the turn is over."""
+        """True if enough waits to be written before the turn is over."""
         return (self.waiting >= PIECE or len(self.entries) >= BATCH) and not self.paused
 
     def put(self, frame: bytes, message: Message, token: Any) -> None:

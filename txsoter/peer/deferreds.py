@@ -19,6 +19,9 @@ class Waiters:
         # made when needed, which for most connections is never
         self._waiting: list[Deferred[Any]] | None = None
 
+    def __len__(self) -> int:
+        return len(self._waiting or ())
+
     def add(self) -> Deferred[Any]:
         """Return a new one."""
         if self._waiting is None:

@@ -437,12 +437,12 @@ class SoterPeerProtocol(Protocol):
 
     @property
     def is_closing(self) -> bool:
-        """Whether the connection has ended, or is ending."""
+        """True once the connection has begun to end."""
         return self.__connection.channel.state.is_closing
 
     @property
     def close_reason(self) -> CloseReason | None:
-        """Who ended the connection, and why; None until its end has begun."""
+        """The end of the connection: by whom, and why; None until it has begun."""
         return self.__connection.channel.reason
 
     @property

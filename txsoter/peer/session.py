@@ -8,10 +8,9 @@ from inspect import getgeneratorlocals, iscoroutine, isgenerator
 from threading import get_ident
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IConsumer, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IAddress, IPushProducer, IReactorTime
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -42,6 +41,9 @@ from txsoter.peer.wakeup import Wakeup, ticker_of
 from txsoter.wire import Message
 
 __all__ = ["Session"]
+
+# or is closed already, which it tells in its own time
+_IS_NO_TCP = suppress(OSError)
 
 # of the module, not of the class: events that are kept must not keep closed peers
 _log = Logger()
@@ -119,13 +121,14 @@ class Session:
         self.now = ticker.now
         self._wakeup = Wakeup(clock, self.now, self.driver, ticker, config.trickle_interval)
         # writes are gathered here already: gathering them again costs small messages up to 40 ms
-        if isinstance(transport.getPeer(), (IPv4Address, IPv6Address)) and hasattr(transport, "setTcpNoDelay"):
-            # a socket that is closed already tells so in its own time
-            with suppress(OSError):
-                transport.setTcpNoDelay(True)
-        if IConsumer.providedBy(transport):
-            transport.registerProducer(self, True)
-        self.driver.connection_made(self.wall_seconds(), *host_and_port(self.remote))
+        set_no_delay = getattr(transport, "setTcpNoDelay", None)
+        if set_no_delay is not None:
+            with _IS_NO_TCP:
+                set_no_delay(True)
+        register = getattr(transport, "registerProducer", None)
+        if register is not None:
+            register(self, True)
+        self.driver.connection_made(ticker.wall(), *host_and_port(self.remote))
 
     def find_remote(self) -> None:
         """Find the remote's address, and ask the factory whether it may stay."""
@@ -181,8 +184,9 @@ class Session:
     def hang_up(self) -> None:
         """Close the transport once it has written everything."""
         # one with a streaming producer does not finish closing
-        if IConsumer.providedBy(self.transport):
-            self.transport.unregisterProducer()
+        unregister = getattr(self.transport, "unregisterProducer", None)
+        if unregister is not None:
+            unregister()
         self.transport.loseConnection()
 
     def abort(self) -> None:
@@ -284,7 +288,8 @@ class Session:
         """Clean up."""
         if self._wakeup is not None:
             self._wakeup.stop()
-        self.ready_waiters.fail(self.driver.connection.channel.closed_error())
+        if self.ready_waiters:
+            self.ready_waiters.fail(self.driver.connection.channel.closed_error())
         factory, self._peer.factory = self._peer.factory, None
         # one of another kind keeps no account of its peers
         forget = getattr(factory, "forget", None)

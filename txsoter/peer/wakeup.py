@@ -11,7 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txsoter.clock import monotonic
+from txsoter.clock import monotonic, wall
 from txsoter.core.channel import ROUNDING
 from txsoter.core.deadlines import Precision
 from txsoter.core.driver import Driver
@@ -32,11 +32,13 @@ class Ticker:
 
     :param tick: seconds; a connection wakes up to that much later than asked.
     :ivar now: gives the time by which connections are measured.
+    :ivar wall: gives the time for time stamps, seconds since 1970.
     """
 
     def __init__(self, clock: IReactorTime, tick: float) -> None:
         self._clock = clock
         self._now = monotonic(clock)
+        self.wall = wall(clock)
         # a reactor's own time, by which it schedules, may be set back
         self.now = self._now if clock.seconds is self._now or self._now == clock.seconds else self._checked_now
         self._tick = tick

@@ -142,6 +142,18 @@ def test_metrics(tmp_path: Path) -> None:
     assert "round trips go into the histogram" in printed
 
 
+def test_chain(tmp_path: Path) -> None:
+    """Proofs, filters and orders are measured, beside other libraries as far as there are any."""
+    printed, rows = quick("chain", tmp_path)
+    assert len(rows) == 15
+    for row in rows.values():
+        assert_figures(row, "txsoter")
+        assert row["figures"]["txsoter"]["min"] > 0
+        assert row["values"]["a second"] > 0
+    assert "soterd_order, 660 blocks" in rows
+    assert "garbage collection off" in printed
+
+
 def test_ends_alone() -> None:
     """One end serves, another process drives it, and the accepting end's listeners count what came."""
     from benchmarks.children import Child

@@ -15,6 +15,7 @@ from txsoter.errors import (
     HandshakeFailed,
     IllegalTransition,
     InvalidBlock,
+    InvalidProof,
     LocalError,
     MalformedMessage,
     NeedMoreData,
@@ -41,7 +42,8 @@ ONE_OF_EACH: tuple[TxsoterError, ...] = (
     IllegalTransition("no such move"),
     NeedMoreData(24),
     MalformedMessage("too short", "ping", True),
-    InvalidBlock(Hash(b"\1" * 32), "merkle root"),
+    InvalidProof("nonces ascend", "nonce 1 is 0"),
+    InvalidBlock(Hash(b"\1" * 32), "another root", "merkle root"),
     ConnectionClosed(STALLED),
     HandshakeFailed(STALLED),
     RequestTimedOut("getheaders", 1.5),
@@ -60,7 +62,7 @@ class HierarchyTests(TestCase):
             self.assertFalse(issubclass(cls, RemoteError), cls)
 
     def test_remote_errors(self) -> None:
-        for cls in (MalformedMessage, InvalidBlock):
+        for cls in (MalformedMessage, InvalidProof, InvalidBlock):
             self.assertTrue(issubclass(cls, RemoteError), cls)
             self.assertFalse(issubclass(cls, LocalError), cls)
 
@@ -162,7 +164,15 @@ class TextTests(TestCase):
         self.assertEqual(str(MalformedMessage("too short", "")), ": too short")
 
     def test_invalid_block(self) -> None:
-        self.assertEqual(str(InvalidBlock(Hash(bytes(31) + b"\1"), "x")), f"block 01{'00' * 31}: x")
+        error = InvalidBlock(Hash(bytes(31) + b"\1"), "x", "merkle root")
+        self.assertEqual((str(error), error.rule), (f"block 01{'00' * 31}: x", "merkle root"))
+        self.assertIsInstance(error, InvalidProof)
+
+    def test_invalid_proof(self) -> None:
+        error = InvalidProof("20 nonces", "there are 19")
+        self.assertEqual(
+            (str(error), error.rule, error.reason), ("20 nonces: there are 19", "20 nonces", "there are 19")
+        )
 
 
 class CloseReasonTests(TestCase):

@@ -17,22 +17,24 @@ from unittest.mock import patch
 
 import pytest
 
+from txsoter.chain import GolombFilter, golomb_coding
 from txsoter.core import deadlines, handshake, keepalive, rules
 from txsoter.core.channel import Channel
+from txsoter.core.connection import Connection
 from txsoter.core.handshake import LiveNonces
 from txsoter.core.requests import Requests
-from txsoter.core.send_queue import SendQueue
-from txsoter.errors import CloseCause, ClosedBy, CloseReason
+from txsoter.core.send_queue import Entry, SendQueue
+from txsoter.errors import CloseCause, ClosedBy, CloseReason, InvalidProof
 from txsoter.peer.factory import SoterFactory
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.peer.session import Session
 from txsoter.peer.wakeup import Ticker
-from txsoter.wire import ZERO_HASH, FrameDecoder, Pong, Tx, TxIn, Version
+from txsoter.wire import ZERO_HASH, FrameDecoder, MerkleBlock, Pong, Tx, TxIn, Version, partial_merkle
 
 FUZZ = Path(__file__).parents[2] / "fuzz"
 
-NAMES = ("launch", "pieces", "application", "connection", "frame_decoder", "peer", "seeds")
-TARGETS = ("connection", "frame_decoder", "peer")
+TARGETS = ("connection", "frame_decoder", "golomb_filter", "partial_merkle", "peer")
+NAMES = ("launch", "pieces", "application", *TARGETS, "seeds")
 
 each_target = pytest.mark.parametrize("target", TARGETS)
 
@@ -188,6 +190,51 @@ def test_it_sees_messages_that_are_written_otherwise() -> None:
         pytest.raises(AssertionError, match="written otherwise than it came"),
     ):
         fuzz().frame_decoder.one_input(payload("pong", bytes(8)))
+
+
+# -- what the targets golomb_filter and partial_merkle see -----------------------------------------
+
+SEEN: dict[str, list[tuple[str, str, Any, str, Any]]] = {
+    "golomb_filter": [
+        ("items", "not in the filter that was built", GolombFilter, "match_any", lambda *arguments: False),
+        ("one", "others than those that are coded", golomb_coding, "decode", lambda *arguments: [7]),
+        ("one", "coded otherwise", golomb_coding, "encode", lambda values, p: bytes(9)),
+    ],
+    "partial_merkle": [
+        ("one", "root or what is proven is not", partial_merkle, "proven", lambda *arguments: (ZERO_HASH, [])),
+        (
+            "equal-siblings",
+            "root or what is proven is not",
+            partial_merkle,
+            "proven",
+            lambda *arguments: (ZERO_HASH, []),
+        ),
+        ("one", "proves something else", MerkleBlock, "matched", lambda message: [ZERO_HASH]),
+        ("built-2", "built of another root", partial_merkle, "partial_tree", lambda txids, matched: (txids[:1], b"\0")),
+    ],
+}
+"""By target: an input, the words of the fault, and what is another meanwhile."""
+
+
+@pytest.mark.parametrize("target", SEEN)
+def test_they_see_what_is_wrong(target: str) -> None:
+    for name, words, broken, attribute, instead in SEEN[target]:
+        data = corpus(target)[name]
+        module_of(target).one_input(data)
+        with patch.object(broken, attribute, instead), pytest.raises(AssertionError, match=words):
+            module_of(target).one_input(data)
+
+
+@pytest.mark.parametrize(
+    ("target", "module", "function"),
+    [("golomb_filter", golomb_coding, "decode"), ("partial_merkle", partial_merkle, "proven")],
+)
+def test_they_see_what_is_refused_though_it_is_right(target: str, module: Any, function: str) -> None:
+    def refuses(*arguments: object) -> None:
+        raise InvalidProof("rule", "reason")
+
+    with patch.object(module, function, refuses), pytest.raises(AssertionError, match="is refused that is one"):
+        module_of(target).one_input(corpus(target)["one"])
 
 
 # -- what the target peer sees -----------------------------------------------------------------------
@@ -361,16 +408,16 @@ def hangs_up_between_events() -> bytes:
     return life(turn, sends, turn, pong, does("an_event_is_taken"), does("closes"), manners=LAZY | ROUND_TRIPS)
 
 
-def tells_twice(queue: SendQueue, written: Any = SendQueue.written) -> None:
-    written(queue)
-    queue.untold += queue.untold
+def tells_twice(connection: Connection, batch: list[Entry], written: Any = Connection.written) -> None:
+    written(connection, batch)
+    connection.channel.queue.untold += connection.channel.queue.untold
 
 
 @pytest.mark.parametrize(
     ("words", "data", "broken", "name", "instead"),
     [
         ("division", life, FrameDecoder, "feed", fails),
-        ("not out", lambda: life(does("application_sends", 0, 0, 1)), SendQueue, "written", tells_twice),
+        ("not out", lambda: life(does("application_sends", 0, 0, 1)), Connection, "written", tells_twice),
         ("end came before tokens", lambda: life(does("application_asks")), Requests, "close", forgets_requests),
         (
             "end came before tokens",

@@ -31,6 +31,22 @@ for name in sys.argv[1:]:
 """
 
 
+ALONE_WITHOUT = """
+import sys
+for name in sys.argv[1:]:
+    sys.modules[name] = None
+from txsoter.chain import Dag, check_proof_of_work
+from txsoter.errors import InvalidProof
+try:
+    check_proof_of_work(bytes(80), ())
+except InvalidProof as error:
+    print(error)
+dag = Dag()
+dag.add("g", ())
+print(dag.soterd_order())
+"""
+
+
 def in_fresh_interpreter(script: str, *arguments: str) -> str:
     """What ``script`` prints."""
     done = subprocess.run(
@@ -78,3 +94,17 @@ class ImportTests(TestCase):
                 above = {each for each in imported if not each.startswith(below)}
                 self.assertEqual(above, set(), name)
         self.assertEqual((graph["txsoter.errors"], graph["txsoter.ip"]), (frozenset(), frozenset()))
+
+    def test_chain_imports_downwards_only_and_is_not_imported_from_below(self) -> None:
+        """``errors, ip -> wire -> networks -> chain``, in functions, too."""
+        below = ("txsoter.errors", "txsoter.ip", "txsoter.wire", "txsoter.networks")
+        for name, imported in import_graph(modules_below(ROOT)).items():
+            if name.startswith("txsoter.chain"):
+                self.assertEqual({each for each in imported if not each.startswith((*below, "txsoter.chain"))}, set())
+            elif name.startswith(below):
+                self.assertEqual({each for each in imported if each.startswith("txsoter.chain")}, set(), name)
+
+    def test_chain_does_without_twisted_and_without_its_libraries_until_they_are_needed(self) -> None:
+        loaded = in_fresh_interpreter(LOADED, "txsoter.chain").split()
+        self.assertEqual([name for name in loaded if name.partition(".")[0] == "twisted"], [])
+        self.assertEqual(in_fresh_interpreter(ALONE_WITHOUT, "siphash24", "mmh3"), "20 nonces: there are 0\n['g']\n")

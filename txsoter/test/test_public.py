@@ -8,7 +8,7 @@ from unittest import TestCase
 import attrs
 
 import txsoter
-from txsoter import PeerConfig, SoterPeerProtocol, networks, wire
+from txsoter import PeerConfig, SoterPeerProtocol, chain, networks, wire
 from txsoter.test.test_imports import in_fresh_interpreter
 
 MESSAGES = [
@@ -85,11 +85,35 @@ PEER = [
     "stats",
 ]
 
+CHAIN = {
+    "BloomFilter": ["elements", "false_positive_rate", "tweak", "flags"],
+    "Dag": ["max_waiting"],
+    "basic_filter": ["block", "spent_scripts"],
+    "basic_filter_items": ["block", "spent_scripts"],
+    "check_proof_of_work": ["header", "nonces"],
+    "filter_header": ["filter", "parent_header"],
+    "merkle_block": ["block", "matches"],
+    "proof_difficulty": ["nonces"],
+    "target_of": ["bits"],
+}
+
+DAG = {
+    "add": ["id", "parents"],
+    "height": ["id"],
+    "past": ["id"],
+    "anticone": ["id"],
+    "blue_set": ["k", "tip"],
+    "soterd_order": ["k"],
+    "topological_order": ["k"],
+    "is_ancestor": ["ancestor", "id"],
+}
+
 PURE = [
     "txsoter",
     "txsoter.errors",
     "txsoter.networks",
     "txsoter.wire",
+    "txsoter.chain",
     "txsoter.core.driver",
     "txsoter.core.listeners",
     "txsoter.core.stats",
@@ -156,6 +180,27 @@ class NamesTests(TestCase):
         for parameters in (read, write):
             self.assertEqual(parameters["pver"].default, 70013)
             self.assertIs(parameters["encoding"].default, wire.Encoding.BASE)
+
+    def test_of_the_chain(self) -> None:
+        self.assertEqual(set(chain.__all__), {*CHAIN, "GolombFilter"})
+        for name, parameters in CHAIN.items():
+            self.assertEqual(list(inspect.signature(getattr(chain, name)).parameters), parameters, name)
+        for name, parameters in DAG.items():
+            found = inspect.signature(getattr(chain.Dag, name)).parameters
+            self.assertEqual(list(found), ["self", *parameters], name)
+            self.assertEqual(found["k"].default if "k" in found else 3, 3)
+        for name in ("tips", "missing"):
+            self.assertIsInstance(getattr(chain.Dag, name), property)
+        for make, first in ((chain.GolombFilter.build, "items"), (chain.GolombFilter.from_bytes, "key")):
+            found = inspect.signature(make).parameters
+            self.assertEqual(list(found)[1:], [first, "p", "m"])
+            self.assertEqual((found["p"].default, found["m"].default), (19, 784_931))
+        for name in ("add", "add_outpoint", "matches_tx", "filter_load", "from_filter_load", "data", "__contains__"):
+            self.assertTrue(hasattr(chain.BloomFilter, name), name)
+        for name in ("match_any", "hash", "__bytes__", "__contains__"):
+            self.assertTrue(hasattr(chain.GolombFilter, name), name)
+        for method in (wire.Block.check, wire.Block.verify, wire.MerkleBlock.matched):
+            self.assertTrue(callable(method))
 
     def test_of_hashes(self) -> None:
         block = networks.SIMNET.genesis_block

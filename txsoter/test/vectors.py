@@ -1,6 +1,6 @@
-"""The frames in ``data/``, made by the reference codec or recorded from a running soterd.
+"""The vectors in ``data/``, made by the reference implementation or recorded from a running soterd.
 
-Each row is a dict of the JSON's keys; ``raw`` is bytes, and ``enc`` an :class:`Encoding`.
+Each row is a dict of the JSON's keys. Of frames, ``raw`` is bytes, and ``enc`` an :class:`Encoding`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from txsoter.wire import Encoding
 
-__all__ = ["SIMNET_MAGIC", "corrupt", "dag", "live", "valid"]
+__all__ = ["SIMNET_MAGIC", "consensus", "corrupt", "dag", "live", "valid"]
 
 Row = dict[str, Any]
 
@@ -29,7 +29,8 @@ def _load(name: str) -> tuple[Row, ...]:
     with gzip.open(_DATA / f"{name}.jsonl.gz", "rt") as lines:
         for line in lines:
             row: Row = json.loads(line)
-            row["raw"] = bytes.fromhex(row["raw"])
+            if "raw" in row:
+                row["raw"] = bytes.fromhex(row["raw"])
             if "enc" in row:
                 row["enc"] = Encoding[row["enc"].upper()]
             rows.append(row)
@@ -54,3 +55,18 @@ def live() -> tuple[Row, ...]:
 def dag() -> tuple[Row, ...]:
     """53 blocks of a simnet DAG with two branches: ``height``, ``hash``, ``parents``, ``raw``."""
     return _load("dag")
+
+
+def consensus(name: str) -> tuple[Row, ...]:
+    """What the reference makes of blocks, hex as it is in the JSON.
+
+    - ``cuckoo``: 380 proofs of work, good and bad: ``header``, ``nonces``, ``ok``, ``error``, ``proof_difficulty``.
+    - ``bloom``: 340 bloom filters, of three ``kind``s: ``items``, ``size``, ``tx``.
+    - ``merkle``: 174 merkle blocks: ``block``, ``matched`` positions, ``merkleblock``.
+    - ``gcs``: 254 Golomb filters, of three ``kind``s: ``raw`` of any items, ``block`` and ``dag`` of blocks.
+    - ``dag_order``: 217 DAGs: ``blocks``, ``k``, ``tips``, ``order``, ``blue``, ``tip_blue``, ``missing``.
+    - ``dag_order_long``: 3 DAGs of 330 to 660 blocks, in two feeding orders; ``order_after_restart`` is the pure order.
+    - ``dag_order_horizon``: 12 DAGs of more than 200 generations; 9 are coloured otherwise without the horizon.
+    - ``node_order``: 53 states of a running node: ``last`` block, ``parents``, ``height``, ``order``, ``isblue``.
+    """
+    return _load(name)

@@ -228,6 +228,9 @@ class CorePeer:
         """Send bytes on their way, as far as the link has room."""
         if not self.connected:
             return
+        tap = self.node.network.tap
+        if tap is not None:
+            tap(self, data)
         if not len(self._buffer) and self._pipe.size + len(data) <= self.link.window:
             self._pipe.send(data)
             return
@@ -344,7 +347,7 @@ class CorePeer:
 
     def knocked(self) -> None:
         """Let the other end in, unless the node does not listen."""
-        if self.node.is_listening:
+        if self.node.is_listening and not self.is_closing:
             self.node.peers[self] = None
             self._pipe.put(Packet.ACCEPTED)
             self._begin()
@@ -353,6 +356,10 @@ class CorePeer:
 
     def accepted(self) -> None:
         """Begin: the other end is open."""
+        if self.is_closing:
+            # a subclass has just given up
+            self._pipe.put(Packet.RESET)
+            return
         self.connected = True
         self._decided()
         self._begin()

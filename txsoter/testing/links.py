@@ -39,6 +39,7 @@ class SimulatedLink:
         self.overruns = random.random() < network.overrun
         self.client = client
         self.server = server
+        self._hosts = client.host, server.host
         self.broken = False
         self._knock = knock
         self._pipes = Pipe(self, client, server), Pipe(self, server, client)
@@ -56,7 +57,7 @@ class SimulatedLink:
     @property
     def passable(self) -> bool:
         """Whether anything gets through."""
-        return not self.broken and self.network.reaches(self.client.host, self.server.host)
+        return not self.broken and self.network.reaches(*self._hosts)
 
     def delay(self) -> float:
         """How long something takes now, in seconds."""

@@ -34,7 +34,18 @@ class Pipe:
     :ivar delivered: bytes that the other end has been given.
     """
 
-    __slots__ = ("_clock", "_delivery", "_items", "_last_due", "_link", "_receiver", "_sender", "delivered", "size")
+    __slots__ = (
+        "_clock",
+        "_delivery",
+        "_items",
+        "_last_due",
+        "_last_sent",
+        "_link",
+        "_receiver",
+        "_sender",
+        "delivered",
+        "size",
+    )
 
     def __init__(self, link: Link, sender: End, receiver: End) -> None:
         self._link = link
@@ -44,6 +55,7 @@ class Pipe:
         # with the times of their arrival
         self._items: deque[tuple[float, bytes | Packet]] = deque()
         self._last_due = 0.0
+        self._last_sent = -1.0
         self._delivery: IDelayedCall | None = None
         self.size = 0
         self.delivered = 0
@@ -56,13 +68,21 @@ class Pipe:
     def send(self, data: bytes) -> None:
         """Send bytes on their way, in the pieces in which they will arrive."""
         self.size += len(data)
+        items = self._items
+        if self._last_sent == self._clock.seconds() and items:
+            # what is sent at once arrives together, as if it had been one write
+            due, item = items[-1]
+            if isinstance(item, bytes) and len(item) + len(data) <= READ_SIZE:
+                items[-1] = due, item + data
+                return
         for piece in self._link.pieces(data):
             self.put(piece)
 
     def put(self, item: bytes | Packet) -> None:
         """Send something on its way, behind all that is on its way already."""
-        self._last_due = max(self._last_due, self._clock.seconds() + self._link.delay())
-        self._items.append((self._last_due, item))
+        self._last_sent = now = self._clock.seconds()
+        self._last_due = due = max(self._last_due, now + self._link.delay())
+        self._items.append((due, item))
         if len(self._items) == 1 or item is Packet.RESET:
             self.expect()
 

@@ -1,6 +1,6 @@
 """Bytes to messages and back: the soter wire format, all 31 messages of it.
 
-Nothing here knows of sockets, clocks or Twisted.
+Nothing here knows of sockets or Twisted, nor of clocks but for the default of :meth:`Block.check`.
 """
 
 from txsoter.wire.addresses import MAX_ADDRESSES, Addr, AddrCache, GetAddr, GetAddrCache, NetAddress, Services

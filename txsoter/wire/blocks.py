@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from time import time as wall_clock
 from typing import Any, Generic, TypeVar
 
 from typing_extensions import Self
 
-from txsoter.errors import InvalidBlock, MalformedMessage
+from txsoter.errors import InvalidBlock, InvalidProof, MalformedMessage
 from txsoter.wire.codec import HASH, I32, U32, FixedBytes
+from txsoter.wire.cuckoo import check_cycle
 from txsoter.wire.hashes import ZERO_HASH, Hash, as_hash, check_hashes, double_sha256, merkle_root
 from txsoter.wire.message import Encoding, Message, field, message, write_fields
 from txsoter.wire.transactions import TransactionView, Tx, write_transactions
@@ -35,6 +37,12 @@ MAX_BLOCK_TRANSACTIONS = MAX_BLOCK // 10 + 1
 
 MAX_HEADERS = 2000
 """The most headers in one message."""
+
+MAX_TIME_AHEAD = 2 * 3600
+"""Seconds by which a block's time may be ahead of the clock."""
+
+MERKLE_NODE = 64
+"""Bytes that a node of a merkle tree is the hash of."""
 
 
 class BlockHeader(tuple[int, bytes, bytes, int, int, int]):
@@ -83,7 +91,7 @@ class BlockHeader(tuple[int, bytes, bytes, int, int, int]):
 
         :raises FieldError: for a header that cannot be encoded.
         """
-        return double_sha256(BLOCK_HEADER.pack((self,)))
+        return double_sha256(BLOCK_HEADER.pack_one(self))
 
     def __repr__(self) -> str:
         return (
@@ -226,21 +234,56 @@ class Block(Message):
         return write_transactions(self.transactions, MAX_BLOCK_TRANSACTIONS, encoding, start)
 
     def verify(self) -> None:
-        """Check that the header commits to the transactions and to the parents.
+        """Check that the header commits to the transactions and to the parents, and to no others.
 
-        The proof of work and the transactions' validity are not looked at.
+        Neither the proof of work nor the transactions' validity is checked: see :meth:`check`.
 
-        :raises InvalidBlock: when the merkle root or the commitment to the parents is another, or when
-            repeated transactions make the merkle tree ambiguous (CVE-2012-2459).
+        :raises InvalidBlock: when the merkle root or the commitment to the parents is another, when there are no
+            transactions, when repeated ones make the merkle tree ambiguous (CVE-2012-2459), or when one that is no
+            coinbase has 64 bytes in the base encoding: these could be two hashes, a node of the merkle tree.
         """
-        root, ambiguous = merkle_root([each.txid for each in self.transactions])
+        encoded = [each.to_payload() for each in self.transactions]
+        if not encoded:
+            raise self._invalid("transactions", "it has no transactions")
+        for position, size in enumerate(map(len, encoded)):
+            if size == MERKLE_NODE and not self.transactions[position].is_coinbase:
+                raise self._invalid("64 bytes", f"transaction {position} could be a node of the merkle tree: 64 bytes")
+        root, ambiguous = merkle_root(map(double_sha256, encoded))
         if root != self.header.merkle_root:
-            raise InvalidBlock(self.hash, f"merkle root is {self.header.merkle_root}, its transactions' is {root}")
+            words = f"merkle root is {self.header.merkle_root}, its transactions' is {root}"
+            raise self._invalid("merkle root", words)
         if ambiguous:
-            raise InvalidBlock(self.hash, "repeated transactions make its merkle tree ambiguous")
+            raise self._invalid("siblings differ", "repeated transactions make its merkle tree ambiguous")
         commitment = parents_commitment([each.hash for each in self.parents])
         if commitment != self.header.prev:
-            raise InvalidBlock(self.hash, f"prev is {self.header.prev}, its parents' commitment is {commitment}")
+            words = f"prev is {self.header.prev}, its parents' commitment is {commitment}"
+            raise self._invalid("parents", words)
+
+    def check(self, now: float | None = None, median_time: int | None = None) -> None:
+        """Check all that a mined block must be in itself: :meth:`verify`, its parents, time and proof of work.
+
+        A genesis block, which has neither parents nor a proof, does not pass: know it by its hash.
+
+        :param now: seconds since 1970; None for the system's clock.
+        :param median_time: seconds since 1970, which the block's time must exceed: the median of the 11 times from its
+            newest parent along the newest parent of each; None where the caller does not know them.
+        :raises InvalidBlock: naming the rule that it breaks.
+        """
+        if not self.parents:
+            raise self._invalid("parents", "it has no parents")
+        self.verify()
+        mined, latest = self.header.time, (wall_clock() if now is None else now) + MAX_TIME_AHEAD
+        if mined > latest:
+            raise self._invalid("time", f"its time is {mined}, at most {latest:.0f} is taken now")
+        if median_time is not None and mined <= median_time:
+            raise self._invalid("time", f"its time is {mined}, not above the median of its ancestors, {median_time}")
+        try:
+            check_cycle(self.hash[:16], self.nonces)
+        except InvalidProof as error:
+            raise self._invalid(error.rule, f"{error.rule}: {error.reason}") from None
+
+    def _invalid(self, rule: str, reason: str) -> InvalidBlock:
+        return InvalidBlock(self.hash, reason, rule)
 
 
 @message("headers", max_size=9 + MAX_HEADERS * 81)

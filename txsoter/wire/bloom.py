@@ -5,11 +5,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 
-from txsoter.errors import FieldError, MalformedMessage
+from txsoter.errors import FieldError, InvalidProof, MalformedMessage
 from txsoter.wire.blocks import MAX_BLOCK, MAX_BLOCK_TRANSACTIONS, BlockHeader, HeaderCodec
 from txsoter.wire.codec import U8, U32, VarBytes
 from txsoter.wire.hashes import Hash
 from txsoter.wire.message import Message, field, message
+from txsoter.wire.partial_merkle import proven
 from txsoter.wire.views import HASHES, Rows
 
 __all__ = ["BloomUpdate", "FilterAdd", "FilterClear", "FilterLoad", "MerkleBlock"]
@@ -96,3 +97,15 @@ class MerkleBlock(Message):
     def hash(self) -> Hash:
         """The block's hash."""
         return self.header.hash
+
+    def matched(self) -> list[Hash]:
+        """Return the ids of the transactions that it proves to be in the block, in the block's order.
+
+        The header itself is not checked: prove its work (:func:`txsoter.chain.check_proof_of_work`), or know its hash.
+
+        :raises InvalidProof: for a tree that Bitcoin Core refuses, or that has another root than the header.
+        """
+        root, matches = proven(self.total, self.hashes, self.flags)
+        if root != self.header.merkle_root:
+            raise InvalidProof("merkle root", f"is {self.header.merkle_root}, that of the proof is {root}")
+        return matches

@@ -167,8 +167,9 @@ def write_message(
     if not isinstance(message, Message):
         raise FieldError("message", message, "a message, such as Ping(1)")
     payload = message.to_payload(pver, encoding)
+    check = sha256(sha256(payload).digest()).digest()[:4]
     try:
-        return frame(magic, message.padded_command(), payload)
+        return _HEADER.pack(magic, message.padded_command(), len(payload), check) + payload
     except FieldError as error:
         raise error.within(type(message).__name__) from None
     except struct.error:

@@ -182,7 +182,7 @@ class Message:
             except struct.error:
                 # which value it was, write_fields() tells
                 pass
-        return write_fields(self, self._codecs, pver)
+        return write_fields(self, self._codecs, pver) if self._codecs else b""
 
     def padded_command(self) -> bytes:
         """The command's 12 bytes in a frame.

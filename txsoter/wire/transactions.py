@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from txsoter.errors import FieldError
 from txsoter.wire.codec import read_count, write_varint
-from txsoter.wire.hashes import Hash, double_sha256
+from txsoter.wire.hashes import ZERO_HASH, Hash, double_sha256
 from txsoter.wire.message import Encoding, Message, register
 from txsoter.wire.txcodec import (
     Marks,
@@ -33,6 +33,8 @@ _new = object.__new__
 # a name of the module is found faster than a member of an enum
 _UNMARKED = Marks.NONE
 _WITHOUT_MARKER = (Marks.NONE, Marks.INPUTLESS)
+
+_NO_OUTPOINT = (ZERO_HASH, 0xFFFFFFFF)
 
 MAX_TRANSACTION = 4_000_000
 """The largest transaction, in bytes."""
@@ -99,6 +101,12 @@ class Tx(Message):
     def lock_time(self) -> int:
         """The height or time before which it is not valid."""
         return self._parsed()[3]
+
+    @property
+    def is_coinbase(self) -> bool:
+        """Whether it spends nothing: its only input names output 4294967295 of the zero hash."""
+        inputs = self.inputs
+        return len(inputs) == 1 and inputs[0][:2] == _NO_OUTPOINT
 
     @property
     def has_witness(self) -> bool:

@@ -521,6 +521,23 @@ async def test_addresses_and_questions_are_pushed(world: World) -> None:
     assert (peer.stats().max_height, peer.stats().last_announced_block) == (9, hash_of(9))
 
 
+@conversation
+async def test_rejects_are_pushed(world: World) -> None:
+    """Of text or bytes; not to a remote too old to know them."""
+    peer, remote = await world.scripted()
+    await peer.push_reject("inv", 0x10, "why not")
+    await peer.push_reject(b"tx", 0x12, b"spent", hash_of(1))
+    assert await remote.hear() == [Reject(b"inv", 0x10, b"why not"), Reject(b"tx", 0x12, b"spent", hash_of(1))]
+    with pytest.raises(FieldError):
+        peer.push_reject(5, 0x10, "")
+    old, remote = await world.scripted(simnet(protocol_version=209), handshake=False)
+    remote.say(remote_version(), VerAck())
+    await old.when_ready()
+    await remote.hear()
+    await old.push_reject("inv", 0x10, "why not")
+    assert await remote.hear() == []
+
+
 # -- the end -----------------------------------------------------------------------------------
 
 

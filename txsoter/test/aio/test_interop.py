@@ -91,6 +91,7 @@ async def test_twisted_dials_asyncio() -> None:
     await converse(peer)
     await peer.disconnect()
     (theirs,) = await listening
+    assert theirs.id != peer.id
     assert theirs.close_reason is not None
     assert theirs.close_reason.cause is CloseCause.REMOTE_CLOSED
     ours, other = peer.stats(), theirs.stats()

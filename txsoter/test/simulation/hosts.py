@@ -10,12 +10,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from txsoter import CloseReason, Listeners, PeerConfig, SoterPeerProtocol
+from txsoter import CloseReason, Listeners, PeerConfig
 from txsoter.core.state import State
 from txsoter.errors import MalformedMessage, RequestClosed, RequestFailed, SendQueueFull, TxsoterError
-from txsoter.peer.factory import SoterClientFactory, SoterServerFactory
-from txsoter.service import PeerService
-from txsoter.test.simulation.ledger import HookedPeer, Ledger, WatchedPeer
+from txsoter.test.simulation.ledger import Ledger
 from txsoter.testing import SimulatedNetwork
 from txsoter.wire import (
     ZERO_HASH,
@@ -120,11 +118,12 @@ FOUL = {**FAIR, "raise": 1, "raise later": 1, "quit": 0.3, "abort": 0.1, "reply 
 class Host:
     """A node, its peers, and what its program does with them.
 
+    :ivar node: of the network.
     :ivar live: its peers that live.
-    :ivar services: that dial again and again.
-    :ivar factories: of its peers.
     :ivar have: what it has heard of.
     """
+
+    node: Any
 
     def __init__(
         self,
@@ -141,8 +140,7 @@ class Host:
         self.mail = mail
         self.fair = fair
         self.redial = redial
-        self.live: dict[WatchedPeer, None] = {}
-        self.services: list[PeerService] = []
+        self.live: dict[Any, None] = {}
         self.over = False
         # a dict, for its order
         self.have: dict[InventoryVector, None] = {}
@@ -151,19 +149,56 @@ class Host:
         # each host has its own habits
         self._manners = {name: weight * random.choice([0.0, 1.0, 1.0, 3.0]) for name, weight in manners.items()}
         self._manners["plain"] = manners["plain"]
-        self._kind = random.choice([WatchedPeer, WatchedPeer, HookedPeer])
         self._tells_reads = random.random() < 0.7
         self._tells_writes = random.random() < 0.5
-        self.node = network.node(PeerConfig(listeners=self._listeners(), **fields))
-        self.inbound = SoterServerFactory(self.node.config, self.make)
-        self.factories: list[SoterClientFactory | SoterServerFactory] = [self.inbound]
+        self.open(PeerConfig(listeners=self._listeners(), **fields))
 
-    def factory(self) -> SoterClientFactory:
-        """One for a connection that this host makes."""
-        self.factories.append(SoterClientFactory(self.node.config, self.make))
-        factory = self.factories[-1]
-        assert isinstance(factory, SoterClientFactory)
-        return factory
+    # -- what depends on how its peers are driven ----------------------------------------------
+
+    def open(self, config: PeerConfig) -> None:
+        """Make the node."""
+        raise NotImplementedError
+
+    @property
+    def configs(self) -> list[PeerConfig]:
+        """Those of its peers."""
+        raise NotImplementedError
+
+    def listen(self) -> None:
+        """Let others dial."""
+        raise NotImplementedError
+
+    def serve(self, hosts: list[Any]) -> None:
+        """Dial some hosts again and again."""
+
+    def dial(self, to: Any, refused: bool, timeout: float) -> tuple[Deferred[Any], Callable[[], bool]]:
+        """Dial another host, at a place where nobody listens if ``refused``.
+
+        :return: fires once the connection is ready; and what tells whether nothing is left of it.
+        """
+        raise NotImplementedError
+
+    def disrupt(self) -> None:
+        """End a connection, or half of it, behind the peer's back."""
+        raise NotImplementedError
+
+    def hang_up(self, reason: str, inbound: bool = True, outbound: bool = True) -> None:
+        """End all connections of these kinds."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Dial no more, and stop listening."""
+        raise NotImplementedError
+
+    def remembers(self, peer: Any) -> bool:
+        """Whether what made the peer knows it still."""
+        raise NotImplementedError
+
+    def leftovers(self) -> list[str]:
+        """What is left when all is over."""
+        raise NotImplementedError
+
+    # -- its peers -----------------------------------------------------------------------------
 
     def _listeners(self) -> Listeners:
         hooks: dict[str, Any] = {"on_ready": self._ready, "on_closed": self._closed}
@@ -175,9 +210,8 @@ class Host:
             hooks["on_write"] = self._wrote
         return Listeners(**hooks)
 
-    def make(self, config: PeerConfig, inbound: bool) -> WatchedPeer:
-        """What the factories make."""
-        peer = self._kind(config, inbound)
+    def enlist(self, peer: Any, inbound: bool) -> None:
+        """A peer of this host has been made."""
         side = self.ledger.new_side(peer, f"{'inbound' if inbound else 'outbound'} of {self.node.host}")
         side.read = [] if self._tells_reads else None
         side.wrote = [] if self._tells_writes else None
@@ -186,11 +220,10 @@ class Host:
         self.live[peer] = None
         # after the end, too: somebody may be on the line still
         side.hasty = self.over or (not self.fair and self.network.random.random() < 0.01)
-        return peer
 
     # -- listeners -----------------------------------------------------------------------------
 
-    def _hear(self, peer: WatchedPeer, message: Message, *payload: bytes) -> Any:
+    def _hear(self, peer: Any, message: Message, *payload: bytes) -> Any:
         side = peer.side
         if peer.is_closing:
             self.ledger.complain(f"{side}: the listener of {message.command} was called while the connection closed")
@@ -201,13 +234,13 @@ class Host:
         self._answer(peer, message)
         return self._behave(peer, message)
 
-    def hooked(self, peer: WatchedPeer, message: Message) -> Any:
+    def hooked(self, peer: Any, message: Message) -> Any:
         """A message has come, for a peer whose class handles it."""
         if peer.is_closing or peer.side.busy:
             self.ledger.complain(f"{peer.side}: message_received() was called out of turn")
         return self._behave(peer, message) if self.network.random.random() < 0.2 else None
 
-    def _read(self, peer: WatchedPeer, size: int, message: Message | None, error: TxsoterError | None) -> None:
+    def _read(self, peer: Any, size: int, message: Message | None, error: TxsoterError | None) -> None:
         side = peer.side
         if isinstance(error, MalformedMessage) and error.command == "reject" and peer.pver < Reject.since:
             # a version may be refused before the other side knows how little we speak
@@ -219,7 +252,7 @@ class Host:
         if not self.fair and self.network.random.random() < 0.002:
             peer.disconnect("on_read does not like it")
 
-    def _wrote(self, peer: WatchedPeer, size: int, message: Message | None, error: TxsoterError | None) -> None:
+    def _wrote(self, peer: Any, size: int, message: Message | None, error: TxsoterError | None) -> None:
         side = peer.side
         if error is None and message is not None and side.wrote is not None:
             side.wrote.append((size, message.command))
@@ -229,7 +262,7 @@ class Host:
             elif draw < 0.01:
                 self.ledger.forget(peer.send(self.mail.small(peer.pver)), f"send() of {side} from on_write")
 
-    def _ready(self, peer: WatchedPeer) -> Any:
+    def _ready(self, peer: Any) -> Any:
         peer.side.ready = True
         random = self.network.random
         for _ in range(random.choice([0, 0, 1, 5])):
@@ -244,13 +277,12 @@ class Host:
             raise Deliberate("on_ready")
         return self._sleep() if random.random() < 0.1 else None
 
-    def _turned_away(self, peer: WatchedPeer) -> None:
+    def _turned_away(self, peer: Any) -> None:
         self.live.pop(peer, None)
 
-    def _closed(self, peer: SoterPeerProtocol, reason: CloseReason) -> Any:
-        assert isinstance(peer, WatchedPeer)
+    def _closed(self, peer: Any, reason: CloseReason) -> Any:
         del self.live[peer]
-        if any(peer in factory.peers for factory in self.factories):
+        if self.remembers(peer):
             self.ledger.complain(f"{peer.side}: the factory remembers it in on_closed")
         random = self.network.random
         if random.random() < 0.3:
@@ -263,7 +295,7 @@ class Host:
 
     # -- answers -------------------------------------------------------------------------------
 
-    def _answer(self, peer: WatchedPeer, message: Message) -> None:
+    def _answer(self, peer: Any, message: Message) -> None:
         """What the other side expects."""
         if isinstance(message, Unknown) and message.command == "sim":
             wish = message.payload[8]
@@ -282,7 +314,7 @@ class Host:
                 peer.add_known_inventory(vector)
                 self.spread(vector)
 
-    def _give(self, peer: WatchedPeer, message: GetData) -> None:
+    def _give(self, peer: Any, message: GetData) -> None:
         draw = self.network.random.random()
         for vector in message.vectors:
             tx = self.mail.pool.get(vector.hash)
@@ -293,7 +325,7 @@ class Host:
             elif draw < 0.95 and peer.pver >= Reject.since:
                 self._say(peer, Reject(b"tx", RejectCode.INVALID, b"%d" % self.mail.number(), vector.hash))
 
-    def _say(self, peer: WatchedPeer, message: Message) -> None:
+    def _say(self, peer: Any, message: Message) -> None:
         if self.network.random.random() < 0.5:
             self.ledger.forget(peer.send(message), f"send() of {peer.side} from a listener")
         else:
@@ -308,7 +340,7 @@ class Host:
 
     # -- manners -------------------------------------------------------------------------------
 
-    def _behave(self, peer: WatchedPeer, message: Message) -> Any:
+    def _behave(self, peer: Any, message: Message) -> Any:
         """Do as this host does."""
         random = self.network.random
         if not self.fair and isinstance(message, Version) and random.random() < 0.03:
@@ -328,20 +360,20 @@ class Host:
             return self._slowly(peer, manner)
         return self._at_once(peer, manner)
 
-    def _at_once(self, peer: WatchedPeer, manner: str) -> Any:
+    def _at_once(self, peer: Any, manner: str) -> Any:
         if manner == "reply" or manner == "reply and quit":
             self._say(peer, self.mail.small(peer.pver))
         elif manner == "announce":
             self.spread(self.mail.vector())
         elif manner == "abort":
-            peer.transport.abortConnection()
+            peer.abort()
         elif manner == "raise":
             raise Deliberate(manner)
         if manner in ("quit", "reply and quit"):
             peer.disconnect(manner)
         return 7 if manner == "value" else None
 
-    def _busy_while(self, peer: WatchedPeer, done: Deferred[Any]) -> Deferred[Any]:
+    def _busy_while(self, peer: Any, done: Deferred[Any]) -> Deferred[Any]:
         peer.side.busy += 1
 
         def over(result: Any) -> Any:
@@ -350,7 +382,7 @@ class Host:
 
         return done.addBoth(over)
 
-    async def _slowly(self, peer: WatchedPeer, manner: str) -> None:
+    async def _slowly(self, peer: Any, manner: str) -> None:
         side = peer.side
         side.busy += 1
         try:
@@ -366,7 +398,7 @@ class Host:
         finally:
             side.rest()
 
-    async def ask(self, peer: WatchedPeer, watch: Callable[[Deferred[Any], str], Deferred[Any]]) -> None:
+    async def ask(self, peer: Any, watch: Callable[[Deferred[Any], str], Deferred[Any]]) -> None:
         """Ask something, and wait for the answer."""
         random = self.network.random
         # two whose listeners ask each other wait for each other: nobody answers before the one before is done
@@ -381,7 +413,7 @@ class Host:
         except (RequestFailed, SendQueueFull):
             return
 
-    def request(self, peer: WatchedPeer, timeout: float) -> Deferred[Any]:
+    def request(self, peer: Any, timeout: float) -> Any:
         """One of all kinds of requests."""
         number = self.mail.number()
         payload = number.to_bytes(8, "little")

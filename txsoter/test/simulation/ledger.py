@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed, ConnectionDone
@@ -16,7 +16,7 @@ from txsoter import SoterPeerProtocol
 from txsoter import errors as soter
 from txsoter.core.state import State
 from txsoter.errors import SendQueueFull
-from txsoter.testing import SimulatedClock, SimulatedTransport
+from txsoter.testing import SimulatedClock
 from txsoter.wire import Encoding, Inv, InventoryVector, Message, Version, write_message
 from txsoter.wire.framing import HEADER_SIZE
 
@@ -96,13 +96,14 @@ class Side:
     :ivar largest: bytes of the largest frame that it has begun to write.
     """
 
-    def __init__(self, ledger: Ledger, number: int, peer: SoterPeerProtocol, name: str) -> None:
+    def __init__(self, ledger: Ledger, number: int, peer: Any, name: str) -> None:
         self.ledger = ledger
         self.number = number
         self.name = name
         self.config = peer.config
-        self.peer: SoterPeerProtocol | None = peer
-        self.end: SimulatedTransport | None = None
+        # a SoterPeerProtocol, or a core with the same verbs; and a transport, or the core itself
+        self.peer: Any = peer
+        self.end: Any = None
         # hangs up before it is connected
         self.hasty = False
         self.ready = False
@@ -116,10 +117,11 @@ class Side:
         self.heard: list[bytes] = []
         self.busy = 0
         self.free_since = 0.0
-        self.turned_away: Callable[[WatchedPeer], object] | None = None
+        self.turned_away: Callable[[Any], object] | None = None
         # what a class of its own does with a message
-        self.hooked: Callable[[WatchedPeer, Message], Any] | None = None
+        self.hooked: Callable[[Any, Message], Any] | None = None
         self.inventory: list[tuple[str, InventoryVector, bool, float]] = []
+        self.queued: set[InventoryVector] = set()
         self.largest = 0
         # once it is negotiated
         self.pver: int | None = None
@@ -169,6 +171,8 @@ class Side:
 
     def note(self, kind: str, vector: InventoryVector, flag: bool) -> None:
         """Something has become of a vector."""
+        if kind == QUEUED:
+            self.queued.add(vector)
         self.inventory.append((kind, vector, flag, self.ledger.now()))
 
     def delivered_to(self, receiver: Side) -> list[bytes]:
@@ -182,55 +186,56 @@ class Side:
         return None if self.end is None else self.ledger.at_end.get(end_key(self.end.other))
 
 
-def end_key(end: SimulatedTransport) -> tuple[int, bool]:
+def end_key(end: Any) -> tuple[int, bool]:
     """What tells an end of a link from all others."""
     return end.link.number, end is end.link.client
 
 
-class WatchedPeer(SoterPeerProtocol):
-    """A peer whose application's calls are written down."""
+class Watched:
+    """A peer whose application's calls are written down. The verbs themselves are those of the base class behind it."""
 
     side: Side
 
-    def makeConnection(self, transport: ITransport) -> None:
-        if self.side.hasty:
-            self.side.ledger.forget(self.disconnect("before it began"), f"disconnect() of {self.side}, not connected")
-        super().makeConnection(transport)
-        if self.state is State.CLOSED and self.side.turned_away is not None:
-            # its factory has refused it, of which nobody is told
-            self.side.turned_away(self)
-
-    def connectionMade(self) -> None:
-        self.side.end = self.transport
-        self.side.ledger.at_end[end_key(self.transport)] = self.side
-        super().connectionMade()
+    def begins_at(self, end: Any) -> None:
+        """It is about to be connected; one that is hasty hangs up before."""
+        side, peer = self.side, cast(Any, self)
+        if side.hasty:
+            side.ledger.forget(peer.disconnect("before it began"), f"disconnect() of {side}, not connected")
+        side.end = end
+        side.ledger.at_end[end_key(end)] = side
 
     def send(self, message: Message, encoding: Encoding = Encoding.BASE) -> Deferred[None]:
+        verbs: Any = super()
         sent = self._note_sent(message)
         sent.owed = True
-        return super().send(message, encoding).addBoth(sent.fired)
+        done: Deferred[None] = verbs.send(message, encoding)
+        return done.addBoth(sent.fired)
 
     def send_and_forget(self, message: Message) -> None:
         """Send something, as most programs do: without a look at the Deferred."""
+        verbs: Any = super()
         self._note_sent(message)
-        super().send(message)
+        verbs.send(message)
 
     def send_and_look_later(self, message: Message) -> None:
         """Send something; its Deferred gets no callback before the end of the simulation."""
+        verbs: Any = super()
         sent = self._note_sent(message)
-        self.side.ledger.leave_alone(super().send(message), f"send() of {self.side}", sent)
+        self.side.ledger.leave_alone(verbs.send(message), f"send() of {self.side}", sent)
 
     def request(self, message: Message, *args: Any, **kwargs: Any) -> Deferred[Any]:
+        verbs: Any = super()
         sent = self._note_sent(message)
-        return super().request(message, *args, **kwargs).addErrback(sent.fired)
+        answer: Deferred[Any] = verbs.request(message, *args, **kwargs)
+        return answer.addErrback(sent.fired)
 
     @property
     def pver(self) -> int:
         """The protocol version in which messages are written now."""
-        side = self.side
-        if side.pver is None and self.state not in UNDECIDED:
-            side.pver = self.stats().negotiated_version
-        return self.config.protocol_version if side.pver is None else side.pver
+        side, peer = self.side, cast(Any, self)
+        if side.pver is None and peer.state not in UNDECIDED:
+            side.pver = peer.stats().negotiated_version
+        return side.config.protocol_version if side.pver is None else side.pver
 
     def _note_sent(self, message: Message) -> Sent:
         # before it is sent: what is told of that may send more
@@ -240,17 +245,33 @@ class WatchedPeer(SoterPeerProtocol):
         return sent
 
     def queue_inventory(self, vector: InventoryVector, force: bool = False) -> None:
+        verbs: Any = super()
         # a block may be announced before this returns
-        if self.state is not State.CONNECTING and not self.is_closing:
+        if verbs.state is not State.CONNECTING and not verbs.is_closing:
             self.side.note(QUEUED, vector, force)
-        super().queue_inventory(vector, force)
+        verbs.queue_inventory(vector, force)
 
     def add_known_inventory(self, vector: InventoryVector) -> None:
-        super().add_known_inventory(vector)
+        verbs: Any = super()
+        verbs.add_known_inventory(vector)
         # behind what waits in the queue there may be an announcement that was right when it was made
-        stats = self.stats()
-        sure = stats.connected_at is None or not stats.queue_length
+        sure = vector not in self.side.queued or not verbs.stats().queue_length
         self.side.note(KNOWN, vector, sure)
+
+
+class WatchedPeer(Watched, SoterPeerProtocol):
+    """A protocol whose application's calls are written down."""
+
+    def makeConnection(self, transport: ITransport) -> None:
+        self.begins_at(transport)
+        super().makeConnection(transport)
+        if self.state is State.CLOSED and self.side.turned_away is not None:
+            # its factory has refused it, of which nobody is told
+            self.side.turned_away(self)
+
+    def abort(self) -> None:
+        """Close the transport at once."""
+        self.transport.abortConnection()
 
 
 class HookedPeer(WatchedPeer):
@@ -289,7 +310,7 @@ class Ledger:
         if len(self.wrong) < 10:
             self.wrong.append(f"at {self.now():.3f} s {what}")
 
-    def new_side(self, peer: WatchedPeer, name: str) -> Side:
+    def new_side(self, peer: Watched, name: str) -> Side:
         """A peer has been made."""
         side = peer.side = Side(self, next(self._numbers), peer, name)
         self.sides.append(side)
@@ -305,7 +326,7 @@ class Ledger:
         """The timers that are not the application's own."""
         return [call for call in self._clock.getDelayedCalls() if call not in self._own_calls]
 
-    def tap(self, end: SimulatedTransport, data: bytes) -> None:
+    def tap(self, end: Any, data: bytes) -> None:
         """A peer has written bytes."""
         side = self.at_end.get(end_key(end))
         if side is not None:

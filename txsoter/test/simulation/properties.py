@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 
 from txsoter import PeerConfig
 from txsoter.core.memory_budget import GRAIN
 from txsoter.core.reader import MESSAGE_OVERHEAD
 from txsoter.core.state import State
-from txsoter.test.simulation.ledger import ANNOUNCED, KNOWN, QUEUED, Side, WatchedPeer
+from txsoter.core.stats import PeerStats
+from txsoter.test.simulation.ledger import ANNOUNCED, KNOWN, QUEUED, Side
 from txsoter.wire import InventoryVector
 from txsoter.wire.framing import HEADER_SIZE
 
@@ -61,21 +62,21 @@ def _heard(side: Side) -> Iterator[str]:
         yield f"{side}: listeners heard other messages than on_read: {_difference(side.heard, read)}"
 
 
-def liveness(side: Side) -> Iterator[str]:
+def liveness(side: Side, stats: PeerStats) -> Iterator[str]:
     """Of a peer that is open, idle and free to read: it has read whatever was delivered."""
     peer, other = side.peer, side.other
     if peer is None or other is None or peer.is_closing or side.busy:
         return
-    if side.ledger.now() <= _reads_on_at(side, peer) + 1e-3:
+    if side.ledger.now() <= _reads_on_at(side, stats) + 1e-3:
         return
     read, delivered = side.heard if side.read is None else side.read, other.delivered_to(side)
     if len(read) != len(delivered):
         yield f"{side} has read {len(read)} of the {len(delivered)} messages that were delivered to it"
 
 
-def _reads_on_at(side: Side, peer: WatchedPeer) -> float:
+def _reads_on_at(side: Side, stats: PeerStats) -> float:
     """Return the time from which nothing may keep it from reading: neither its full queue nor its rate limit."""
-    config, stats, times = peer.config, peer.stats(), [0.0]
+    config, times = side.config, [0.0]
     if stats.queue_bytes > config.soft_queue_limit:
         if config.read_on_after is None or stats.last_send is None:
             return inf
@@ -90,7 +91,7 @@ def _reads_on_at(side: Side, peer: WatchedPeer) -> float:
     return max(times)
 
 
-def confirmation(side: Side) -> Iterator[str]:
+def confirmation(side: Side, stats: PeerStats) -> Iterator[str]:
     """Of a ready peer whose transport has nothing left: it has written everything, and everything is confirmed."""
     peer, end = side.peer, side.end
     if peer is None or end is None or peer.state is not State.READY:
@@ -99,20 +100,18 @@ def confirmation(side: Side) -> Iterator[str]:
         yield f"{side} is ready, and {side.owes_ready} when_ready() do not know it"
     if end.waiting:
         return
-    waiting = peer.stats().queue_length
-    if waiting:
-        yield f"{side} has {waiting} messages that nothing keeps from being written"
+    if stats.queue_length:
+        yield f"{side} has {stats.queue_length} messages that nothing keeps from being written"
     owed = [sent for sent in side.sent if sent.owed]
     if owed:
         yield f"{side} has written everything, and has not confirmed {len(owed)} messages: {_shown(owed[0].key)}"
 
 
-def bounds(side: Side) -> Iterator[str]:
+def bounds(side: Side, stats: PeerStats) -> Iterator[str]:
     """No queue or buffer of a connection is larger than its config allows."""
-    peer, end = side.peer, side.end
-    if peer is None or end is None:
+    config, end = side.config, side.end
+    if end is None:
         return
-    config, stats = peer.config, peer.stats()
     # one that is just over the limit, and one that is not whole yet
     largest = 0 if side.other is None else side.other.largest
     for name, size, limit in (
@@ -127,14 +126,11 @@ def bounds(side: Side) -> Iterator[str]:
             yield f"{side} has {size} {name}, the limit is {limit}"
 
 
-def budget(config: PeerConfig, sides: Sequence[Side]) -> Iterator[str]:
+def budget(config: PeerConfig, sides: Mapping[Side, PeerStats]) -> Iterator[str]:
     """All connections of a config together hold what they have accounted for, and no more than is allowed."""
     memory = config.memory
     held = 0
-    for side in sides:
-        peer = side.peer
-        assert peer is not None
-        stats = peer.stats()
+    for side, stats in sides.items():
         least = stats.buffered_bytes + stats.queue_bytes + MESSAGE_OVERHEAD * stats.queue_length
         if stats.held_bytes < least:
             yield f"{side} holds {least} bytes, and says {stats.held_bytes}"

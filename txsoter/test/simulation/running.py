@@ -13,7 +13,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txsoter.core.handshake import LIVE_NONCES
-from txsoter.test.simulation.hosts import Deliberate
+from txsoter.test.simulation.hosts import Deliberate, Host
+from txsoter.test.simulation.protocols import ProtocolHost
 from txsoter.test.simulation.scenario import Scenario
 
 __all__ = ["Report", "run_seed"]
@@ -80,15 +81,21 @@ def logged_errors(found: list[str]) -> Iterator[None]:
         globalLogPublisher.removeObserver(observe)
 
 
-def run_seed(seed: int, scale: int | None = None, flush: Callable[[], object] = lambda: None) -> Report:
+def run_seed(
+    seed: int,
+    scale: int | None = None,
+    flush: Callable[[], object] = lambda: None,
+    make_host: type[Host] = ProtocolHost,
+) -> Report:
     """Run the simulation of a seed, and check everything.
 
     :param flush: empties the log of errors that a test runner keeps.
+    :param make_host: makes its hosts: with protocols as peers, or with cores.
     """
     nonces = len(LIVE_NONCES)
     errors: list[str] = []
     with logged_errors(errors):
-        scenario = Scenario(seed, scale)
+        scenario = Scenario(seed, scale, make_host)
         raised = scenario.live()
         scenario.ledger.look()
         report = report_of(scenario)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.defer import Deferred
 
-from txsoter import SIMNET, SoterClientFactory, SoterPeerProtocol
+from txsoter import SIMNET
 from txsoter.core.state import State
-from txsoter.service import PeerService
 from txsoter.test.simulation import properties
 from txsoter.test.simulation.hosts import Host, Mail
-from txsoter.test.simulation.ledger import Ledger, WatchedPeer
+from txsoter.test.simulation.ledger import Ledger
+from txsoter.test.simulation.protocols import ProtocolHost
 from txsoter.testing import Faults, SimulatedNetwork
 from txsoter.wire import InventoryType, NetAddress, RejectCode, Services
 
@@ -26,22 +25,16 @@ LONGEST_END = 700.0
 ADDRESSES = [NetAddress(1, bytes(16), port) for port in range(1500)]
 
 
-async def connect_watched(endpoint: IStreamClientEndpoint, factory: SoterClientFactory) -> SoterPeerProtocol:
-    """Do what ``connect()`` does, with a factory that makes watched peers."""
-    peer: SoterPeerProtocol = await endpoint.connect(factory)
-    try:
-        return await peer.when_ready()
-    except CancelledError:
-        peer.disconnect("cancelled")
-        raise
-
-
 class Scenario:
     """One simulation."""
 
-    def __init__(self, seed: int, scale: int | None = None) -> None:
-        """:param scale: how many nodes, instead of what the seed says."""
+    def __init__(self, seed: int, scale: int | None = None, make_host: type[Host] = ProtocolHost) -> None:
+        """
+        :param scale: how many nodes, instead of what the seed says.
+        :param make_host: makes them: with protocols as peers, or with cores.
+        """
         self.seed = seed
+        self._make_host = make_host
         self.network = network = SimulatedNetwork(seed)
         self.random = random = network.random
         self.ledger = Ledger(network.clock)
@@ -110,14 +103,14 @@ class Scenario:
                 "max_connections": pick([3, 125, None]),
                 "max_connections_per_address": pick([1, 8, None]),
             }
-        return Host(self.network, self.ledger, self.mail, fields, self.fair, self._redial)
+        return self._make_host(self.network, self.ledger, self.mail, fields, self.fair, self._redial)
 
     def start(self) -> None:
         """Open the ports, dial, and let things go wrong."""
         for host in self.hosts:
-            host.node.server_endpoint().listen(host.inbound)
+            host.listen()
             if self.random.random() < 0.15:
-                self._serve(host)
+                host.serve(self.hosts)
         # a ring, so that everybody is reached, and more
         for host, after in zip(self.hosts, self.hosts[1:] + self.hosts[:1], strict=True):
             self.dial(host, after)
@@ -138,34 +131,18 @@ class Scenario:
         self._act_later()
         self._sample_later()
 
-    def _serve(self, host: Host) -> None:
-        """A PeerService, which dials again and again."""
-        service = PeerService(
-            host.node.config,
-            self.network.clock,
-            lambda failures: 2 + 3 * self.random.random(),
-            # its peers, too, are to be watched
-            protocol=host.make,
-        )
-        for to in self.random.sample(self.hosts, min(2, len(self.hosts))):
-            service.dial(host.node.client_endpoint(to.node, timeout=5), f"the road to {to.node}")
-        service.startService()
-        host.services.append(service)
-
-    def dial(self, host: Host, to: Host, port: int | None = None, impatient: bool = False) -> None:
+    def dial(self, host: Host, to: Host, refused: bool = False, impatient: bool = False) -> None:
         """Dial; what comes of it is nobody's concern."""
-        endpoint = host.node.client_endpoint(to.node, port, timeout=self.random.choice([2.0, 30.0]))
-        factory = host.factory()
-        connecting = Deferred.fromCoroutine(connect_watched(endpoint, factory))
+        connecting, is_over = host.dial(to, refused, self.random.choice([2.0, 30.0]))
         what = f"connect() from {host.node} to {to.node}"
         self.ledger.forget(connecting, what)
         if impatient:
-            self._later(self.random.random(), lambda: self._cancel(connecting, factory, what))
+            self._later(self.random.random(), lambda: self._cancel(connecting, is_over, what))
 
-    def _cancel(self, connecting: Deferred[Any], factory: SoterClientFactory, what: str) -> None:
+    def _cancel(self, connecting: Deferred[Any], is_over: Callable[[], bool], what: str) -> None:
         decided = connecting.called
         connecting.cancel()
-        if not decided and not all(peer.is_closing for peer in factory.peers):
+        if not decided and not is_over():
             self.ledger.complain(f"{what} was cancelled, and is still there")
 
     def _redial(self, host: Host) -> None:
@@ -190,7 +167,7 @@ class Scenario:
         host = self.random.choice(self.hosts)
         getattr(self, f"_{action.replace(' ', '_')}")(host)
 
-    def _some_peer(self, host: Host) -> WatchedPeer | None:
+    def _some_peer(self, host: Host) -> Any:
         return self.random.choice(list(host.live)) if host.live else None
 
     def _talk(self, host: Host) -> None:
@@ -268,7 +245,7 @@ class Scenario:
     def _dial(self, host: Host) -> None:
         to = self.random.choice(self.hosts)
         impatient = not self.fair and self.random.random() < 0.5
-        self.dial(host, to, self.random.choice([None, None, None, 1]), impatient)
+        self.dial(host, to, self.random.random() < 0.25, impatient)
 
     def _hang_up(self, host: Host) -> None:
         peer = self._some_peer(host)
@@ -278,10 +255,7 @@ class Scenario:
 
     def _give_up(self, host: Host) -> None:
         """Somebody else's program ends a connection, or half of it."""
-        ends = host.node.transports
-        if ends:
-            end = self.random.choice(ends)
-            self.random.choice([end.loseConnection, end.loseWriteConnection, end.abortConnection])()
+        host.disrupt()
 
     def _cut(self, host: Host) -> None:
         links = self.network.links
@@ -289,7 +263,7 @@ class Scenario:
             self.random.choice(links).reset()
 
     def _close(self, host: Host) -> None:
-        self.ledger.forget(host.inbound.disconnect_all("closing time"), f"disconnect_all() of {host.node}")
+        host.hang_up("closing time", outbound=False)
 
     # -- looking -------------------------------------------------------------------------------
 
@@ -303,13 +277,14 @@ class Scenario:
     def look(self) -> None:
         """What must hold at any time."""
         for host in self.hosts:
-            sides = [peer.side for peer in host.live if peer.state is not State.CONNECTING]
-            for side in sides:
-                for wrong in (*properties.bounds(side), *properties.liveness(side), *properties.confirmation(side)):
-                    self.ledger.complain(wrong)
-            # a service has a config of its own
-            for config in [host.node.config, *(service.config for service in host.services)]:
-                for wrong in properties.budget(config, [side for side in sides if side.config is config]):
+            sides = {peer.side: peer.stats() for peer in host.live}
+            for side, stats in sides.items():
+                if side.peer.state is not State.CONNECTING:
+                    for holds in (properties.bounds, properties.liveness, properties.confirmation):
+                        for wrong in holds(side, stats):
+                            self.ledger.complain(wrong)
+            for config in host.configs:
+                for wrong in properties.budget(config, {side: sides[side] for side in sides if side.config is config}):
                     self.ledger.complain(f"{host.node} {wrong}")
 
     # -- the end -------------------------------------------------------------------------------
@@ -324,17 +299,15 @@ class Scenario:
         else:
             # nobody hears of anybody's end before their own patience does
             network.disturb(Faults(reset=None, hold=None, partition=None))
-            network.partition(self.random.sample(network.nodes, len(network.nodes) // 2))
+            network.partition(self.random.sample([host.node for host in self.hosts], len(self.hosts) // 2))
         if self.fair:
             network.run(120)
         self.look()
         self._look_at_announcements()
         if self.fair:
             self._look_at_gossip()
-        for service in [service for host in self.hosts for service in host.services]:
-            ledger.forget(service.stopService(), "stopService()")
-        for port in list(network.ports.values()):
-            port.stopListening()
+        for host in self.hosts:
+            host.stop()
         self._hang_up_all(both_sides=heals or self.random.random() < 0.5)
         network.run_until(lambda: not any(host.live for host in self.hosts) and not network.links, LONGEST_END)
         # at once, not some time after
@@ -349,9 +322,7 @@ class Scenario:
     def _hang_up_all(self, both_sides: bool) -> None:
         for host in self.hosts:
             host.over = True
-            factories = list(host.factories)
-            for factory in factories if both_sides else factories[1:]:
-                self.ledger.forget(factory.disconnect_all("the end"), f"disconnect_all() of {host.node}")
+            host.hang_up("the end", inbound=both_sides)
         if self.random.random() < 0.2:
             for link in self.network.links:
                 link.reset()
@@ -378,21 +349,8 @@ class Scenario:
         for what in self.network.leftovers():
             ledger.complain(f"is left: {what}")
         for host in self.hosts:
-            for peer in [*host.live, *(peer for factory in host.factories for peer in factory.peers)]:
-                ledger.complain(f"is left: {peer!r} of {host.node}")
-            self._look_at_admission(host)
-            for config in [host.node.config, *(service.config for service in host.services)]:
-                for wrong in properties.budget(config, []):
+            for what in host.leftovers():
+                ledger.complain(f"is left of {host.node}: {what}")
+            for config in host.configs:
+                for wrong in properties.budget(config, {}):
                     ledger.complain(f"{host.node} {wrong}")
-
-    def _look_at_admission(self, host: Host) -> None:
-        """Those who have left are not counted: as many as at the beginning may come."""
-        config = host.node.config
-        limits = [each for each in (config.max_connections, config.max_connections_per_address) if each is not None]
-        room, refused = min(limits, default=1), host.inbound.refused
-        guests = [host.inbound.buildProtocol(host.node.address()) for _ in range(min(room, 8))]
-        if host.inbound.refused != refused:
-            self.ledger.complain(f"{host.node} has no room for {room} connections")
-        for guest in guests:
-            if isinstance(guest, WatchedPeer):
-                guest.disconnect("room enough")

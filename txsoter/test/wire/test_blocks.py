@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 from unittest import TestCase
+from unittest.mock import patch
 
-from txsoter.errors import FieldError, InvalidBlock, MalformedMessage
+from txsoter.errors import FieldError, InvalidBlock, InvalidProof, MalformedMessage
+from txsoter.networks import MAINNET, SIMNET
 from txsoter.test import vectors
 from txsoter.test.wire import BASE, HUGE, MAGIC, WITNESS, WireTestCase, changed, digest, varbytes, varint, wrong
 from txsoter.wire import (
@@ -19,12 +22,13 @@ from txsoter.wire import (
     Tx,
     TxIn,
     TxOut,
+    blocks,
     merkle_root,
     parents_commitment,
     read_message,
 )
 
-PREV, ROOT = bytes(range(32)), bytes(range(32, 64))
+PREV, ROOT = Hash(bytes(range(32))), Hash(bytes(range(32, 64)))
 HEADER = BlockHeader(-3, PREV, ROOT, 0x495FAB29, 0x1D00FFFF, 0x7C2BAC1D)
 HEADER_BYTES = struct.pack("<i32s32sIII", -3, PREV, ROOT, 0x495FAB29, 0x1D00FFFF, 0x7C2BAC1D)
 TX = Tx(1, (TxIn(ZERO_HASH, 0, b"in", 0, (b"witness",)),), (TxOut(50, b"out"),), 0)
@@ -246,6 +250,99 @@ class VerifyTests(TestCase):
         repeated = changed(good, transactions=[*transactions, transactions[-1]])
         self.assertEqual(repeated.hash, good.hash)
         self.assert_invalid(repeated, "repeated transactions make its merkle tree ambiguous")
+
+    def test_no_transactions(self) -> None:
+        """Their merkle root is the zero hash, which a header may have."""
+        self.assert_invalid(Block(), "it has no transactions")
+
+    def test_a_transaction_of_64_bytes(self) -> None:
+        """It could be two hashes, a node of the tree."""
+        posing = Tx(1, (TxIn(PREV, 0, b"x" * 4),), (TxOut(0),))
+        self.assertEqual(len(posing.to_payload()), 60 + 4)
+        for transactions in ((posing,), (TX, posing), (posing, TX)):
+            block = Block(
+                BlockHeader(merkle_root=merkle_root([each.txid for each in transactions])[0]), transactions=transactions
+            )
+            self.assert_invalid(block, f"transaction {transactions.index(posing)} could be a node of the merkle tree")
+
+    def test_two_hashes_posing_as_a_transaction(self) -> None:
+        """The header of a block of two transactions, whose ids are bytes that parse as one."""
+        posing = Tx(1, (TxIn(PREV, 0, b"x" * 4),), (TxOut(0),), 5)
+        raw = posing.to_payload()
+        root, _ = merkle_root([raw[:32], raw[32:]])
+        self.assertEqual(root, posing.txid)
+        self.assert_invalid(Block(BlockHeader(merkle_root=root), transactions=(posing,)), "64 bytes")
+
+    def test_a_transaction_whose_base_encoding_has_64_bytes(self) -> None:
+        """Whatever its witness adds."""
+        posing = Tx(1, (TxIn(PREV, 0, b"x" * 4, 0, (b"witness",)),), (TxOut(0),))
+        self.assertGreater(len(posing.to_payload(encoding=WITNESS)), 64)
+        self.assert_invalid(Block(BlockHeader(merkle_root=posing.txid), transactions=(posing,)), "64 bytes")
+        for script in (b"x" * 3, b"x" * 5):
+            other = Tx(1, (TxIn(PREV, 0, script),), (TxOut(0),))
+            Block(BlockHeader(merkle_root=other.txid), transactions=(other,)).verify()
+
+    def test_a_coinbase_may_have_64_bytes(self) -> None:
+        """Its first hash is zero, which no transaction's id is; anything that is not quite one is no coinbase."""
+        for outpoint, good in (((ZERO_HASH, 0xFFFFFFFF), True), ((PREV, 0xFFFFFFFF), False), ((ZERO_HASH, 0), False)):
+            coinbase = Tx(1, (TxIn(Hash(outpoint[0]), outpoint[1], b"x" * 4),), (TxOut(50),))
+            self.assertIs(coinbase.is_coinbase, good)
+            block = Block(BlockHeader(merkle_root=coinbase.txid), transactions=(coinbase,))
+            if good:
+                block.verify()
+            else:
+                self.assert_invalid(block, "64 bytes")
+        self.assertFalse(Tx().is_coinbase)
+        self.assertFalse(Tx(1, (TxIn(ZERO_HASH, 0xFFFFFFFF),) * 2).is_coinbase)
+
+
+class CheckTests(TestCase):
+    """All that a mined block must be in itself."""
+
+    def setUp(self) -> None:
+        self.blocks = [block for block in dag_blocks() if block.parents]
+        self.block = self.blocks[-1]
+
+    def assert_invalid(self, block: Block, rule: str, reason: str, **arguments: Any) -> None:
+        with self.assertRaisesRegex(InvalidBlock, reason) as caught:
+            block.check(**arguments)
+        self.assertEqual((caught.exception.rule, caught.exception.block_hash), (rule, block.hash))
+        self.assertIsInstance(caught.exception, InvalidProof)
+
+    def test_mined_blocks_are_good(self) -> None:
+        for block in self.blocks:
+            block.check()
+            block.check(now=block.header.time, median_time=block.header.time - 1)
+        self.assertEqual(len(self.blocks), 53)
+
+    def test_parents(self) -> None:
+        self.assert_invalid(changed(self.block, parents=()), "parents", "it has no parents")
+        self.assert_invalid(changed(self.block, parents=(Parent(PREV),)), "parents", "parents' commitment is")
+
+    def test_a_genesis_block_does_not_pass(self) -> None:
+        for network in (MAINNET, SIMNET):
+            assert network.genesis_block is not None
+            self.assert_invalid(network.genesis_block, "parents", "it has no parents")
+
+    def test_a_block_that_does_not_verify(self) -> None:
+        self.assert_invalid(changed(self.block, transactions=(TX,)), "merkle root", "merkle root is")
+        self.assert_invalid(changed(self.block, transactions=()), "transactions", "no transactions")
+
+    def test_proof_of_work(self) -> None:
+        nonces = list(self.block.nonces)
+        self.assert_invalid(changed(self.block, nonces=nonces[1:]), "20 nonces", "20 nonces: there are 19")
+        self.assert_invalid(changed(self.block, nonces=nonces[::-1]), "nonces ascend", "nonces ascend: nonce 1 is")
+        other = [*nonces[:-1], nonces[-1] + 1]
+        self.assert_invalid(changed(self.block, nonces=other), "one cycle", "one cycle: ")
+
+    def test_times(self) -> None:
+        """At most two hours ahead, and above the median of the ancestors."""
+        mined = self.block.header.time
+        self.block.check(now=mined - 7200)
+        self.assert_invalid(self.block, "time", f"its time is {mined}, at most {mined - 1} is taken", now=mined - 7201)
+        self.assert_invalid(self.block, "time", "not above the median", median_time=mined)
+        with patch.object(blocks, "wall_clock", lambda: mined - 7201):
+            self.assert_invalid(self.block, "time", "is taken now")
 
 
 class HeadersTests(WireTestCase):

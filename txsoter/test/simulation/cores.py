@@ -1,0 +1,213 @@
+"""Hosts of a simulation whose peers are cores of the network, without transports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from inspect import iscoroutine
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.python.failure import Failure
+
+from txsoter import CloseReason, ConnectionClosed, PeerConfig
+from txsoter.core.address_push import address_caches, pick_addresses
+from txsoter.core.state import State
+from txsoter.peer.deferreds import Waiters, fail_quietly
+from txsoter.test.simulation.hosts import Deliberate, Host
+from txsoter.test.simulation.ledger import Watched
+from txsoter.testing import CoreNode, CorePeer
+from txsoter.wire import Addr, Encoding, GetBlocks, GetHeaders, Message, NetAddress, Reject
+
+__all__ = ["CoreHost", "WatchedCore"]
+
+
+class SpeakingCore(CorePeer):
+    """A core with the verbs of a SoterPeerProtocol, whose Deferreds are its tokens."""
+
+    def __init__(self, node: CoreNode, inbound: bool) -> None:
+        super().__init__(node, inbound)
+        self._ready = Waiters()
+        self._closed = Waiters()
+        self._has_ended = False
+
+    # -- verbs ---------------------------------------------------------------------------------
+
+    def send(self, message: Message, encoding: Encoding = Encoding.BASE, told: Any = None) -> Any:
+        done: Deferred[None] = Deferred()
+        super().send(message, encoding, done)
+        return done
+
+    def request(
+        self,
+        message: Message,
+        expected: type[Message],
+        timeout: Any = 30.0,
+        matching: Any = None,
+        unused: Any = None,
+    ) -> Any:
+        answer: Deferred[Any] = Deferred(self.give_up)
+        super().request(message, expected, answer, timeout, matching)
+        return answer
+
+    def disconnect(self, reason: str = "") -> Deferred[CloseReason]:
+        self.close(reason)
+        return self.when_closed()
+
+    def when_ready(self) -> Deferred[Any]:
+        if self.state is State.READY:
+            return succeed(self)
+        return fail(self.connection.channel.closed_error()) if self.is_closing else self._ready.add()
+
+    def when_closed(self) -> Deferred[CloseReason]:
+        reason = self.close_reason
+        return succeed(reason) if self._has_ended and reason is not None else self._closed.add()
+
+    def push_addresses(self, addresses: Sequence[NetAddress]) -> None:
+        picked = pick_addresses(addresses, self.config.random)
+        if picked:
+            super().send(Addr(picked))
+
+    def push_address_cache(
+        self, inbound: Iterable[NetAddress], outbound: Iterable[NetAddress], known: Iterable[NetAddress]
+    ) -> None:
+        for cache in address_caches(inbound, outbound, known):
+            super().send(cache)
+
+    def push_get_blocks(self, height: int) -> Deferred[None]:
+        return SpeakingCore.send(self, GetBlocks(height=height))
+
+    def push_get_headers(self, height: int) -> Deferred[None]:
+        return SpeakingCore.send(self, GetHeaders(height=height))
+
+    def push_reject(self, command: str, code: int, reason: str) -> Deferred[None]:
+        if self.connection.channel.handshake.pver < Reject.since:
+            return succeed(None)
+        return SpeakingCore.send(self, Reject(command.encode(), code, reason.encode()))
+
+    # -- what the core says --------------------------------------------------------------------
+
+    def wait_for(self, result: Any, done: Callable[[Any, BaseException | None], None]) -> bool:
+        if iscoroutine(result):
+            result = Deferred.fromCoroutine(result)
+        elif not isinstance(result, Deferred):
+            return False
+        result.addCallbacks(lambda value: done(value, None), lambda failure: done(None, failure.value))
+        return True
+
+    def sent(self, token: Any) -> None:
+        token.callback(None)
+
+    def send_failed(self, token: Any, error: Exception) -> None:
+        if isinstance(error, ConnectionClosed):
+            fail_quietly(token, Failure(error))
+        else:
+            token.errback(error)
+
+    def request_ended(self, token: Any, answer: Message | None, error: Exception | None) -> None:
+        if not token.called:
+            if error is None:
+                token.callback(answer)
+            else:
+                token.errback(error)
+
+    def ready(self) -> None:
+        self._ready.succeed(self)
+
+    def ended(self, reason: CloseReason) -> None:
+        super().ended(reason)
+        self._ready.fail(self.connection.channel.closed_error())
+
+    def closed(self, reason: CloseReason) -> None:
+        self._has_ended = True
+        self._closed.succeed(reason)
+
+
+class WatchedCore(Watched, SpeakingCore):
+    """A core whose application's calls are written down.
+
+    :ivar live: the peers of its host that live.
+    """
+
+    live: dict[Any, None]
+
+    def accepted(self) -> None:
+        self.begins_at(self)
+        super().accepted()
+
+    def knocked(self) -> None:
+        if self.node.is_listening:
+            # until now it was nothing but the place where a knock arrives
+            self.live[self] = None
+            self.begins_at(self)
+        super().knocked()
+
+    def log(self, level: str, text: str, error: BaseException | None = None, /, **fields: Any) -> None:
+        if error is not None and not isinstance(error, Deliberate):
+            self.side.ledger.complain(f"{self.side}: {text.format(**fields)}: {error!r}")
+
+
+class CoreHost(Host):
+    """A host whose peers are cores."""
+
+    def open(self, config: PeerConfig) -> None:
+        self.node: CoreNode = self.network.core_node(config, self._make)
+        self._deaf = self.network.core_node(config)
+        self._deaf.is_listening = False
+
+    @property
+    def configs(self) -> list[PeerConfig]:
+        return [self.node.config]
+
+    def _make(self, node: CoreNode, inbound: bool) -> WatchedCore:
+        peer = WatchedCore(node, inbound)
+        self.enlist(peer, inbound)
+        peer.live = self.live
+        if inbound:
+            del self.live[peer]
+        return peer
+
+    def listen(self) -> None:
+        self.node.is_listening = True
+
+    def serve(self, hosts: list[Any]) -> None:
+        random = self.network.random
+        for to in random.sample(hosts, min(2, len(hosts))):
+            self._keep_dialling(to)
+
+    def _keep_dialling(self, to: Any) -> None:
+        if not self.over:
+            peer: Any = self.node.connect(to.node, 5)
+            again = 2 + 3 * self.network.random.random()
+            peer.when_closed().addCallback(lambda _: self.ledger.call_later(again, self._keep_dialling, to))
+
+    def dial(self, to: Any, refused: bool, timeout: float) -> tuple[Deferred[Any], Callable[[], bool]]:
+        peer: Any = self.node.connect(to._deaf if refused else to.node, timeout)
+
+        async def connect() -> None:
+            try:
+                await peer.when_ready()
+            except CancelledError:
+                peer.disconnect("cancelled")
+                raise
+
+        return Deferred.fromCoroutine(connect()), lambda: peer.is_closing
+
+    def disrupt(self) -> None:
+        ends = [peer for peer in self.node.peers if peer.connected]
+        if ends:
+            end = self.network.random.choice(ends)
+            self.network.random.choice([end.hang_up, end.abort])()
+
+    def hang_up(self, reason: str, inbound: bool = True, outbound: bool = True) -> None:
+        for peer in list(self.node.peers):
+            if inbound if peer.connection.channel.inbound else outbound:
+                peer.close(reason)
+
+    def stop(self) -> None:
+        self.node.is_listening = False
+
+    def remembers(self, peer: Any) -> bool:
+        return peer in self.node.peers
+
+    def leftovers(self) -> list[str]:
+        return [*map(repr, self.live), *map(repr, self.node.peers)]
