@@ -208,6 +208,9 @@ class Session(asyncio.Protocol):
             error = task.exception()
             done(None if error is not None else task.result(), error)
 
+    def handler_waits(self, result: Any) -> None:
+        """Nothing: its task has not begun yet."""
+
     def handler_failed(self, error: BaseException, command: str) -> None:
         """Log that a handler failed, and tell the connection."""
         self.reporter.handler_failed(error, command)

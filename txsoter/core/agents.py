@@ -17,9 +17,12 @@ WIRE_AGENT = "/soterwire:0.6.0/"
 def user_agent(name: str, version: str, comments: tuple[str, ...] = ()) -> bytes:
     """Return the user agent of a program.
 
-    :raises FieldError: for a version that is not strict semver, or words that would not be read back.
+    :raises FieldError: for a version that is not strict semver, words that would not be read back, or soterd's name.
     """
     parse_version(version)
+    if name == "soterd":
+        limit = "another name: soterd nodes refuse those of their own name with another major version"
+        raise FieldError("user_agent_name", name, limit)
     for field, text, forbidden in (
         ("user_agent_name", name, "/:()"),
         *(("user_agent_comments", comment, "/;()") for comment in comments),

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from txsoter.core.address_push import AskedBefore
 from txsoter.core.announcer import Announcer
 from txsoter.core.config import ConnectionConfig
-from txsoter.core.dispatch_table import DispatchTable
+from txsoter.core.dispatch_table import DispatchTable, Handler
 from txsoter.core.events import Closed, Event, Notice, Observed, Received, RequestEnded, SendFailed, WriteFailed
 from txsoter.core.handshake import Handshake
 from txsoter.core.keepalive import PingTracker
@@ -62,6 +62,7 @@ class Channel:
     :ivar reason: of the connection's end, once that has begun.
     :ivar events: those that :meth:`Connection.next_event` gives next.
     :ivar in_hand: the message that is being handled, or None.
+    :ivar handler: the handler of it that is waited for, or None.
     :ivar heard_at: the remote's time at which its last message came.
     :ivar connected_at: time at which the connection was made, or None.
     :ivar closing_since: time at which its end began; None again once the transport was to be aborted.
@@ -82,6 +83,7 @@ class Channel:
         "counters",
         "events",
         "handled_since",
+        "handler",
         "handshake",
         "heard_at",
         "host",
@@ -124,6 +126,7 @@ class Channel:
         self.in_hand: Received | None = None
         self.heard_at = 0.0
         self.handled_since = 0.0
+        self.handler: Handler | None = None
         self.slow_handler_due: float | None = None
         self.connected_at: float | None = None
         self.closing_since: float | None = None
@@ -192,7 +195,8 @@ class Channel:
     def end_requests(self, ended: Iterable[Ended]) -> None:
         """Tell the callers of requests that are over."""
         for token, answer, error in ended:
-            self.events.append(RequestEnded(token, answer, error))
+            if token is not None:
+                self.events.append(RequestEnded(token, answer, error))
             # its deadline may have been the one that a timer is set for
             self.rearm = True
 
@@ -289,13 +293,17 @@ class Channel:
     # -- reading -------------------------------------------------------------------------------
 
     def may_read(self) -> bool:
-        """Tell whether the next message may be handled: not while more waits to be sent than the soft limit.
+        """Tell whether the next message may be handled: not while more waits to be sent than the soft limit, or answers
+        wait to be taken and no request waits for others.
 
-        Unless none of that has been taken for a while: then the remote may be waiting for us to read.
+        Unless nothing that is to be sent has been taken for a while: then the remote may be waiting for us to read.
         """
         if self.rate_limit is not None and self.rate_limit.due() > self.now + ROUNDING:
             return False
-        if self.queue.waiting <= self.config.soft_queue_limit:
+        requests = self.requests
+        if requests.full and requests.untaken > self.config.lookahead_limit:
+            return False
+        if self.queue.waiting <= self.config.soft_queue_limit and not (requests.full and not requests.wants_more):
             return True
         due = self.read_on_due()
         return due is not None and due <= self.now + ROUNDING
@@ -306,13 +314,17 @@ class Channel:
         For room the remote may wait as well, in a handler of its own that sends. So if nothing in the queue has been
         taken for a while, its messages are read.
         """
-        reader = self.reader
+        reader, requests = self.reader, self.requests
         # no request is sent before the handshake lets it go, nor is it known until then how messages are to be read
-        if self.handshake.early is not None or reader.blocked or reader.ahead_memory > self.config.lookahead_limit:
+        if (
+            self.handshake.early is not None
+            or reader.blocked
+            or reader.ahead_memory + requests.untaken > self.config.lookahead_limit
+        ):
             return False
         if self.rate_limit is not None and self.rate_limit.due() > self.now + ROUNDING:
             return False
-        if self.requests.waiting:
+        if requests.wants_more:
             return True
         due = self.read_on_due()
         return due is not None and due <= self.now + ROUNDING
@@ -320,7 +332,8 @@ class Channel:
     def read_on_due(self) -> float | None:
         """Return the time from which messages are read although the send queue is full; None if it is not."""
         timeout, queue = self.config.read_on_after, self.queue
-        is_full = queue.waiting > self.config.soft_queue_limit or (queue.paused and self.in_hand is not None)
+        is_waited_for = self.in_hand is not None or self.requests.full > 0
+        is_full = queue.waiting > self.config.soft_queue_limit or (queue.paused and is_waited_for)
         return queue.last_progress + timeout if timeout is not None and is_full else None
 
     # -- memory --------------------------------------------------------------------------------
@@ -331,8 +344,11 @@ class Channel:
         held = self.queue.waiting + MESSAGE_OVERHEAD * len(self.queue) + self.reader.memory
         if early is not None:
             held += early.size + MESSAGE_OVERHEAD * len(early)
-        # once the end has begun, what a handler still has is the application's
-        return held if self.in_hand is None or self.state.is_closing else held + len(self.in_hand[2])
+        if self.state.is_closing:
+            # what a handler still has, or waits to be taken, is the application's
+            return held
+        held += self.requests.untaken
+        return held if self.in_hand is None else held + len(self.in_hand[2])
 
 
 def close_reason(

@@ -11,13 +11,23 @@ import attrs
 from typing_extensions import Self
 
 from txsoter.core.agents import SemanticVersion, parse_version, user_agent
+from txsoter.core.field_docs import documented
 from txsoter.core.memory_budget import MemoryBudget
 from txsoter.errors import FieldError
 from txsoter.ip import parse_ip
 from txsoter.networks import MAINNET, Network
-from txsoter.wire import PROTOCOL_VERSION, Encoding, Services, Version
+from txsoter.wire import PROTOCOL_VERSION, Encoding, Version
 
-__all__ = ["ConnectionConfig", "is_a", "whole_or_none"]
+__all__ = [
+    "ConnectionConfig",
+    "agent_version",
+    "hides",
+    "is_a",
+    "proxy_host",
+    "tick_for",
+    "tick_of",
+    "whole_or_none",
+]
 
 
 def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -82,7 +92,7 @@ def _strings(value: Any) -> tuple[str, ...]:
 _HOST_AND_PORT = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^\s:\[\]]+)):([0-9]{1,5})", re.ASCII)
 
 
-def _proxy_host(proxy: str) -> str:
+def _host_of_proxy(proxy: str) -> str:
     found = _HOST_AND_PORT.fullmatch(proxy)
     if found is not None and 0 < int(found[3]) < 1 << 16:
         return found[1] or found[2]
@@ -101,6 +111,7 @@ def tick_for(*intervals: float) -> float:
     return 1.0 if shortest >= 30 else float(2.0 ** math.floor(math.log2(shortest / 30)))
 
 
+@documented
 @attrs.frozen(kw_only=True)
 class ConnectionConfig:
     """Settings of a connection. Durations are seconds; None switches one off. One config serves any number of them.
@@ -109,7 +120,7 @@ class ConnectionConfig:
     """
 
     network: Network = attrs.field(default=MAINNET, validator=is_a(Network, "a Network"))
-    """Whose messages are spoken, and whose genesis block must be the remote's."""
+    """The network: its magic is in every message, and the remote must name its genesis block."""
 
     user_agent_name: str = attrs.field(default="txsoter", validator=is_a(str, "a string"))
     """The program's name. Never ``soterd``: its nodes refuse other major versions under that name."""
@@ -118,19 +129,19 @@ class ConnectionConfig:
     """The program's version, strict semver. A remote of the same name and another major is refused."""
 
     user_agent_comments: Sequence[str] = attrs.field(default=(), converter=_strings)
-    """What else to say in the user agent, which soterd takes up to 240 bytes long in all."""
+    """Comments of the user agent, which soterd takes up to 240 bytes long in all."""
 
     services: int = attrs.field(default=0, validator=_whole(0, (1 << 64) - 1))
-    """The :class:`~txsoter.wire.Services` we advertise."""
+    """The :class:`~txsoter.wire.Services` that we advertise."""
 
     protocol_version: int = attrs.field(default=PROTOCOL_VERSION, validator=_whole(209, PROTOCOL_VERSION))
-    """The highest protocol version we speak."""
+    """The highest protocol version that we speak."""
 
     disable_relay_tx: bool = False
     """Ask the remote not to announce transactions."""
 
     newest_block: Callable[[], int] | None = attrs.field(default=None, validator=_callable_or_none)
-    """Gives our height for the ``version`` message; 0 without. If it raises, the connection is closed."""
+    """Function that returns our height for the ``version`` message; 0 without. The connection ends if it raises."""
 
     proxy: str | None = attrs.field(default=None, validator=is_a((str, type(None)), "host:port, or None"))
     """``host:port`` of the proxy that our endpoints dial through, so that its address is never sent to a remote."""
@@ -151,40 +162,41 @@ class ConnectionConfig:
     """Seconds for the handshake, the remote's ``verack`` included."""
 
     stall_interval: float | None = attrs.field(default=15.0, validator=_seconds)
-    """Seconds between looks at what the remote owes us."""
+    """Seconds between checks for answers that the remote owes us."""
 
     stall_timeout: float | None = attrs.field(default=30.0, validator=_seconds)
     """Seconds for the answer to ``getblocks`` and ``getdata``; three times as long for ``getheaders``."""
 
     stall_headers: bool = False
-    """Whether ``getheaders`` must be answered; a soterd that is not current never does."""
+    """Close if ``getheaders`` is not answered; a soterd that is not current never does."""
 
     request_timeout: float | None = attrs.field(default=30.0, validator=_seconds)
     """Seconds for the answer to a ``request()`` that names no other time."""
 
     write_timeout: float | None = attrs.field(default=60.0, validator=_seconds)
-    """Seconds for which the remote may take nothing of what waits; one more for each 256 KiB that does."""
+    """Seconds without progress in sending until we close, plus one for each 256 KiB in the send queue."""
 
     close_timeout: float | None = attrs.field(default=10.0, validator=_seconds)
     """Seconds for the last bytes to be taken when we close; then the connection is aborted."""
 
     read_on_after: float | None = attrs.field(default=5.0, validator=_seconds)
-    """Seconds for which a full queue keeps us from reading when none of it is taken (the remote may wait, too)."""
+    """Seconds without progress in sending after which we read on although the send queue is full: the remote may wait,
+    too."""
 
     soft_queue_limit: int = attrs.field(default=1024 * 1024, validator=_whole(1, _HUGE))
-    """Bytes waiting to be sent past which we stop reading."""
+    """Bytes in the send queue past which we stop reading."""
 
     hard_queue_limit: int = attrs.field(default=32 * 1024 * 1024, validator=_whole(1, _HUGE))
-    """Bytes waiting to be sent past which ``send`` fails."""
+    """Bytes in the send queue past which ``send`` fails."""
 
     lookahead_limit: int = attrs.field(default=8 * 1024 * 1024, validator=_whole(0, _HUGE))
-    """Bytes of messages read ahead of a handler that waits for a request's answer."""
+    """Bytes of messages read ahead of a handler that waits for a request's answer, or that ``request_all()`` keeps."""
 
     max_known_inventory: int = attrs.field(default=50_000, validator=_whole(0, _HUGE))
-    """How many vectors we remember the remote to have."""
+    """The number of vectors that we remember the remote to have."""
 
     max_trickle_queue: int = attrs.field(default=50_000, validator=_whole(1, _HUGE))
-    """How many vectors may wait to be announced; the oldest go."""
+    """The number of vectors that may wait to be announced; the oldest go first."""
 
     max_messages_per_second: float | None = attrs.field(default=None, validator=_rate)
     """Messages a second past which we read a remote no faster; None for any number."""
@@ -205,13 +217,15 @@ class ConnectionConfig:
     close_on_handler_error: bool = False
     """Close the connection when a listener fails, instead of only logging it."""
 
-    # what follows from the above
     user_agent: bytes = attrs.field(init=False, repr=False)
-    semantic_version: SemanticVersion = attrs.field(init=False, repr=False, eq=False)
-    proxy_host: str | None = attrs.field(init=False, repr=False, default=None)
-    tick: float = attrs.field(init=False, repr=False)
-    first_due: float | None = attrs.field(init=False, repr=False)
+    """The user agent as it is sent. Not an argument: it follows from name, version and comments."""
+
     memory: MemoryBudget = attrs.field(init=False, repr=False, eq=False)
+    """The memory that all connections of this config hold now. Not an argument: it follows from ``memory_budget``."""
+
+    _semantic_version: SemanticVersion = attrs.field(init=False, repr=False, eq=False)
+    _proxy_host: str | None = attrs.field(init=False, repr=False, default=None)
+    _tick: float = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         try:
@@ -225,34 +239,45 @@ class ConnectionConfig:
             limit = f"{excess} bytes shorter together with name and version: soterd takes {most} in all"
             raise FieldError("PeerConfig.user_agent_comments", self.user_agent_comments, limit)
         object.__setattr__(self, "user_agent", agent)
-        object.__setattr__(self, "semantic_version", parse_version(self.user_agent_version))
+        object.__setattr__(self, "_semantic_version", parse_version(self.user_agent_version))
         # a ping may take a tenth less than its interval
         ping_interval = None if self.ping_interval is None else 0.9 * self.ping_interval
         deadlines = [each for each in (ping_interval, self.idle_timeout, self.negotiate_timeout) if each is not None]
-        object.__setattr__(self, "tick", tick_for(*deadlines))
-        object.__setattr__(self, "first_due", min(deadlines, default=None))
+        object.__setattr__(self, "_tick", tick_for(*deadlines))
         object.__setattr__(self, "memory", MemoryBudget(self.memory_budget))
         if self.hard_queue_limit < self.soft_queue_limit:
             limit = f"no less than soft_queue_limit, {self.soft_queue_limit}"
             raise FieldError("PeerConfig.hard_queue_limit", self.hard_queue_limit, limit)
         if self.proxy is not None:
-            object.__setattr__(self, "proxy_host", _proxy_host(self.proxy))
+            object.__setattr__(self, "_proxy_host", _host_of_proxy(self.proxy))
 
     def replace(self, **changes: Any) -> Self:
         """Return the same config with other values for some fields."""
         return attrs.evolve(self, **changes)
 
-    def serves(self, service: Services) -> bool:
-        """Tell whether we advertise ``service``."""
-        return bool(self.services & service)
 
-    def hides(self, host: str | None) -> bool:
-        """Tell whether ``host``, where a connection goes, must not be named to the remote.
+def hides(config: ConnectionConfig, host: str | None) -> bool:
+    """Tell whether ``host``, where a connection goes, must not be named to the remote.
 
-        That is the proxy's address, compared by IP. When the proxy is given by a name nothing can be
-        compared, so nothing is named.
-        """
-        if self.proxy_host is None:
-            return False
-        proxy = parse_ip(self.proxy_host)
-        return proxy is None or parse_ip(host) == proxy
+    That is the proxy's address, compared by IP. When the proxy is given by a name nothing can be
+    compared, so nothing is named.
+    """
+    if config._proxy_host is None:
+        return False
+    proxy = parse_ip(config._proxy_host)
+    return proxy is None or parse_ip(host) == proxy
+
+
+def proxy_host(config: ConnectionConfig) -> str | None:
+    """Return the host of the proxy that we dial through, or None."""
+    return config._proxy_host
+
+
+def agent_version(config: ConnectionConfig) -> SemanticVersion:
+    """Return our version."""
+    return config._semantic_version
+
+
+def tick_of(config: ConnectionConfig) -> float:
+    """Return the seconds that a coarse deadline may be late."""
+    return config._tick

@@ -13,6 +13,7 @@ from txsoter.core.deadlines import SLOW_HANDLER
 from txsoter.core.dispatch_table import DispatchTable
 from txsoter.core.events import FLUSH, Event, Observed, Received, WriteFailed
 from txsoter.core.rate_limit import RateLimit
+from txsoter.core.reader import MESSAGE_OVERHEAD
 from txsoter.core.requests import Ended, Request, check_request
 from txsoter.core.rules import first_is_no_version, malformed_received, say_version
 from txsoter.core.sanitize import sanitize
@@ -131,6 +132,9 @@ class Connection:
                 command = sanitize(reject.rejected, 12)
                 if channel.state is not State.READY:
                     by, cause = ClosedBy.REMOTE, CloseCause.REJECTED
+            if by is not ClosedBy.LOCAL and reject is None:
+                hint = channel.handshake.end_before_version(channel.config.network)
+                detail = "; ".join(each for each in (detail, hint) if each)
             channel.reason = close_reason(by, cause, detail, command, reject)
         was_closing, channel.state = channel.state.is_closing, transition(channel.state, Trigger.LOST)
         self._answer = None
@@ -165,14 +169,14 @@ class Connection:
             item, self._answer = self._answer, None
             if self._take_turn(item):
                 return self._emit()
-        queue, reader = channel.queue, channel.reader
+        queue, reader, requests = channel.queue, channel.reader, channel.requests
         while not channel.state.is_closing:
             if queue.waiting >= self._watermark or len(queue.entries) >= BATCH:
                 if not queue.paused:
                     return FLUSH
                 if not channel.may_read():
                     break
-            elif channel.rate_limit is not None and not channel.may_read():
+            elif (channel.rate_limit is not None or requests.full) and not channel.may_read():
                 break
             if reader.ahead:
                 item = reader.pop_ahead()
@@ -181,7 +185,7 @@ class Connection:
                 if found is None:
                     break
                 item = found
-                if (channel.requests.waiting or channel.rate_limit is not None) and self._is_answer(item):
+                if (requests.waiting or channel.rate_limit is not None) and self._is_answer(item):
                     # those who asked are told before its turn
                     self._answer = item
                     return self._emit()
@@ -208,7 +212,7 @@ class Connection:
         # no request is sent before the handshake lets it go
         if not channel.requests.waiting or channel.handshake.early is not None:
             return False
-        self._offered = channel.requests.offer(item[1])
+        self._offered = channel.requests.offer(item[1], len(item[2]) + MESSAGE_OVERHEAD)
         return self._offer()
 
     def _offer(self) -> bool:
@@ -217,7 +221,8 @@ class Connection:
         for ended in self._offered:
             # its caller is told before the next one is offered the message
             self.channel.end_requests((ended,))
-            return True
+            if self.channel.events:
+                return True
         self._offered = None
         return False
 
@@ -279,7 +284,9 @@ class Connection:
             self._heard = False
             channel.heard_at = channel.remote_clock.seconds(channel.now)
         withholds = (
-            channel.queue.waiting > channel.config.soft_queue_limit or channel.rate_limit is not None
+            channel.queue.waiting > channel.config.soft_queue_limit
+            or channel.rate_limit is not None
+            or channel.requests.full > 0
         ) and not channel.may_read()
         if withholds or self.withholds:
             channel.rearm = True
@@ -295,7 +302,7 @@ class Connection:
         """
         channel = self.channel
         channel.now = now
-        message, channel.in_hand = channel.in_hand, None
+        message, channel.in_hand, channel.handler = channel.in_hand, None, None
         assert message is not None
         if channel.slow_handler_due is not None:
             channel.slow_handler_due = None
@@ -377,6 +384,11 @@ class Connection:
         """Let an observer of writes know of a message that cannot be encoded."""
         if self.channel.table.observes_writes:
             self.channel.events.append(WriteFailed(message, error))
+
+    def forget_early(self, token: Any) -> bool:
+        """Tell whether ``token`` is of a message that waits for the handshake; it is told nothing any more then."""
+        early = self.channel.handshake.early
+        return early is not None and early.forget(token)
 
     def data_to_send(self, now: float) -> tuple[bytes, list[Entry]] | None:
         """Return bytes for the transport, and the entries that are complete with them; None when there is nothing."""
@@ -465,8 +477,7 @@ class Connection:
         :raises LocalError: if the message cannot be encoded, there is no connection yet, or another argument cannot be.
         """
         channel = self.channel
-        if channel.state is State.CONNECTING:
-            raise IllegalTransition("a peer that is not connected yet cannot be asked: wait for when_ready()")
+        self.check_askable()
         check_request(message, expected, timeout, matching)
         request = Request(message, expected, timeout, matching, token, now)
         if channel.state.is_closing:
@@ -486,6 +497,14 @@ class Connection:
     def give_up(self, token: Any) -> None:
         """Forget a request: its caller does not want the answer any more."""
         self.channel.requests.give_up(token)
+
+    def check_askable(self) -> None:
+        """Check that a request may be made.
+
+        :raises IllegalTransition: if there is no connection yet.
+        """
+        if self.channel.state is State.CONNECTING:
+            raise IllegalTransition("a peer that is not connected yet cannot be asked: wait for when_ready()")
 
     def repeats(self, question: GetBlocks | GetHeaders) -> bool:
         """Tell whether a question that is to be sent repeats the last of its class."""

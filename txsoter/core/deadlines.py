@@ -10,6 +10,7 @@ import attrs
 
 from txsoter.core.announcements import trickle
 from txsoter.core.channel import ROUNDING, Channel
+from txsoter.core.dispatch_table import handler_name
 from txsoter.core.events import ABORT, Notice, SlowHandler
 from txsoter.core.state import State
 from txsoter.errors import CloseCause
@@ -122,7 +123,8 @@ def _slow_handler_expired(channel: Channel) -> None:
     assert channel.in_hand is not None
     channel.slow_handler_due = channel.now + SLOW_HANDLER
     command = channel.in_hand[0].shared.command
-    channel.events.append(SlowHandler(command, channel.now - channel.handled_since))
+    listener = "" if channel.handler is None else handler_name(channel.handler)
+    channel.events.append(SlowHandler(command, channel.now - channel.handled_since, listener))
 
 
 # -- writing and reading -----------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from inspect import unwrap
 from typing import Any
 
 from txsoter.core.stall import StallDetector
@@ -10,7 +12,7 @@ from txsoter.core.traffic import Traffic, command_of
 from txsoter.wire import Message, Unknown
 from txsoter.wire.message import command_text, message_class
 
-__all__ = ["CommandHandlers", "CommandState", "DispatchTable", "Handler"]
+__all__ = ["CommandHandlers", "CommandState", "DispatchTable", "Handler", "handler_name"]
 
 Handler = Callable[[Any, Message, bytes], Any]
 """Called with the peer, a message and its payload. Its result may be waited for."""
@@ -25,6 +27,15 @@ AfterHandlers = Callable[[Any, Sequence[Any]], None]
 
 AfterWriting = Callable[[Any, Any], None]
 """Called with the channel and the message."""
+
+
+def handler_name(handler: Handler) -> str:
+    """Return the name of the application's function behind a handler."""
+    function: Any = unwrap(handler)
+    while isinstance(function, partial):
+        function = function.func
+    name: str = getattr(function, "__qualname__", type(function).__qualname__)
+    return name
 
 
 class CommandHandlers:

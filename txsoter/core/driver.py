@@ -69,6 +69,10 @@ class Adapter(Protocol):
         """
         ...
 
+    def handler_waits(self, result: Any) -> None:
+        """Fail what a handler waits for that was just called, if that can only come when it is done."""
+        ...
+
     def handler_failed(self, error: BaseException, command: str) -> None:
         """Log that a handler failed, and tell the connection."""
         ...
@@ -311,6 +315,7 @@ class Driver:
                 if results is None:
                     results = []
                 if not self._finished(result, message, index + 1, results):
+                    channel.handler = handlers[index]
                     return
         self.connection.handled(adapter.now(), results or ())
 
@@ -334,6 +339,8 @@ class Driver:
         if not self._adapter.wait_for(result, done):
             results.append(result)
             return True
+        if not finished:
+            self._adapter.handler_waits(result)
         returned = True
         return finished
 

@@ -120,14 +120,16 @@ class SlowHandler:
     """A handler that has not finished for a minute, and each minute after.
 
     :ivar command: of the message that it handles.
-    :ivar seconds: since it was called.
+    :ivar seconds: since the message's first handler was called.
+    :ivar listener: name of the application's function.
     """
 
-    __slots__ = ("command", "seconds")
+    __slots__ = ("command", "listener", "seconds")
 
-    def __init__(self, command: str, seconds: float) -> None:
+    def __init__(self, command: str, seconds: float, listener: str) -> None:
         self.command = command
         self.seconds = seconds
+        self.listener = listener
 
 
 class Notice:

@@ -27,6 +27,9 @@ MIN_PROTOCOL_VERSION = 209
 """The lowest protocol version that a remote may advertise."""
 
 
+SELF_CONNECTIONS = "allow_self_connections of PeerConfig lets a process talk to itself"
+
+
 class Refusal(NamedTuple):
     """A reason not to accept a remote's ``version``.
 
@@ -50,7 +53,7 @@ def check_version(
     :param own_nonces: what this process has sent on connections that live; empty to allow self connections.
     """
     if version.nonce in own_nonces:
-        return Refusal(CloseCause.SELF_CONNECTION, "", None)
+        return Refusal(CloseCause.SELF_CONNECTION, SELF_CONNECTIONS, None)
     if version.genesis_hash != network.genesis_hash:
         detail = f"peer genesis block {version.genesis_hash} is not ours, {network.genesis_hash}"
         return Refusal(CloseCause.WRONG_GENESIS, detail, RejectCode.INVALID)
@@ -102,6 +105,8 @@ class LiveNonces:
 
     def __init__(self) -> None:
         self._nonces: dict[int, int] = {}
+        # those that a connection of this process was refused for at its other end
+        self._refused: set[int] = set()
 
     def add(self, nonce: int) -> None:
         """Add the nonce of a connection that begins."""
@@ -114,6 +119,16 @@ class LiveNonces:
             self._nonces[nonce] = left
         else:
             self._nonces.pop(nonce, None)
+            self._refused.discard(nonce)
+
+    def refuse(self, nonce: int) -> None:
+        """Note that a remote was refused for naming a nonce of a live connection."""
+        if nonce in self._nonces:
+            self._refused.add(nonce)
+
+    def is_refused(self, nonce: int) -> bool:
+        """Tell whether the other end of a live connection is this process, which refused it."""
+        return nonce in self._refused
 
     def __contains__(self, nonce: object) -> bool:
         return nonce in self._nonces
@@ -145,6 +160,14 @@ class EarlyMessages:
         """Let a message wait."""
         self._entries.append((message, encoding, token))
         self.size += size
+
+    def forget(self, token: Any) -> bool:
+        """Let the message of ``token`` wait on, but tell nobody; return False if there is none."""
+        for index, (message, encoding, each) in enumerate(self._entries):
+            if each is token:
+                self._entries[index] = (message, encoding, None)
+                return True
+        return False
 
     def take(self) -> list[tuple[Message, Encoding, Any]]:
         """Remove and return all, in order."""
@@ -197,6 +220,14 @@ class Handshake:
         assert remote is not None
         self.pver = min(own_pver, remote.protocol_version)
         self.encoding = Encoding.WITNESS if remote.services & _WITNESS else Encoding.BASE
+
+    def end_before_version(self, network: Network) -> str:
+        """Return why a remote may have closed that was sent our ``version`` and has not said its own; may be empty."""
+        if self.remote is not None or self.nonce is None:
+            return ""
+        if LIVE_NONCES.is_refused(self.nonce):
+            return f"its other end is this process: {SELF_CONNECTIONS}"
+        return f"it may be on another network, we speak {network.name}"
 
     def forget_nonce(self) -> None:
         """Remove our nonce from those of live connections."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import update_wrapper
 from typing import Any, TypeVar
 
 import attrs
@@ -173,4 +174,8 @@ def table_of(
 
 
 def _without_payload(listener: Callable[[Any, Any], Any]) -> Handler:
-    return lambda peer, message, payload: listener(peer, message)
+    def handler(peer: Any, message: Any, payload: bytes) -> Any:
+        return listener(peer, message)
+
+    # nothing but the way back to its name
+    return update_wrapper(handler, listener, assigned=(), updated=())

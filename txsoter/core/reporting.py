@@ -205,7 +205,9 @@ class Reporter:
     def _slow_handler(self, event: SlowHandler) -> None:
         self._log(
             "warn",
-            "the listener for {command} has not finished for {seconds:.0f} s; no message is handled meanwhile",
+            "the listener {listener} for {command} has not finished for {seconds:.0f} s; "
+            "no message is handled meanwhile",
+            listener=event.listener,
             command=sanitize(event.command, 12),
             seconds=event.seconds,
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 from txsoter.core.announcements import announce
 from txsoter.core.channel import Channel
+from txsoter.core.config import agent_version, hides, tick_of
 from txsoter.core.dispatch_table import DispatchTable, Handler
 from txsoter.core.events import READY, Notice, Observed, RoundTrip
 from txsoter.core.handshake import LIVE_NONCES, check_protocol_version, check_version, own_version
@@ -59,7 +60,7 @@ def say_version(channel: Channel) -> bool:
         channel.close(CloseCause.LOCAL_FAILURE, "newest_block failed")
         return False
     nonce = channel.random.getrandbits(64)
-    receiver = receiver_address(channel.host, channel.port, config.hides(channel.host))
+    receiver = receiver_address(channel.host, channel.port, hides(config, channel.host))
     version = own_version(config, receiver, height, nonce, channel.now + channel.wall_offset)
     try:
         frame = channel.encode(version, Encoding.BASE)
@@ -95,8 +96,10 @@ def _version_received(channel: Channel, version: Version, check: bytes) -> bool:
         return False
     version.read_fields()
     own_nonces = () if config.allow_self_connections else LIVE_NONCES
-    refusal = check_version(version, config.network, config.user_agent_name, config.semantic_version, own_nonces)
+    refusal = check_version(version, config.network, config.user_agent_name, agent_version(config), own_nonces)
     if refusal is not None:
+        if refusal.cause is CloseCause.SELF_CONNECTION:
+            LIVE_NONCES.refuse(version.nonce)
         reason = refusal.detail.encode()
         reject = None if refusal.code is None else Reject(b"version", refusal.code, reason)
         channel.close(refusal.cause, sanitize(refusal.detail), final_reject=reject)
@@ -151,7 +154,7 @@ def _verack_received(channel: Channel, message: VerAck, check: bytes) -> bool:
         return False
     channel.state = transition(channel.state, Trigger.VERACK)
     channel.handshake.complete = True
-    interval, tick = channel.config.ping_interval, channel.config.tick
+    interval, tick = channel.config.ping_interval, tick_of(channel.config)
     if interval is not None:
         # a timer may be a tick late, a ping not
         every = interval * (1 - channel.random.random() / 10) - tick
@@ -192,7 +195,7 @@ def _reject_received(channel: Channel, message: Reject, check: bytes) -> None:
 
 
 def _bloom_received(channel: Channel, message: Message, check: bytes) -> bool:
-    if channel.config.serves(Services.BLOOM):
+    if channel.config.services & Services.BLOOM:
         return True
     channel.counters.bloom_refused += 1
     if channel.handshake.pver >= BLOOM_BINDING:

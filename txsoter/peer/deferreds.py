@@ -30,6 +30,14 @@ class Waiters:
         self._waiting.append(waiter)
         return waiter
 
+    def remove(self, waiter: Deferred[Any]) -> bool:
+        """Forget one; tell whether it was there."""
+        found = any(each is waiter for each in self._waiting or ())
+        if found:
+            assert self._waiting is not None
+            self._waiting.remove(waiter)
+        return found
+
     def succeed(self, result: Any) -> None:
         """Fire all with ``result``."""
         # one by one: a callback may cancel another

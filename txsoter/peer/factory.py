@@ -6,15 +6,22 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
-from twisted.internet.interfaces import IAddress, IListeningPort, IStreamClientEndpoint, IStreamServerEndpoint
+from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
 from txsoter.core.admission import Admission
-from txsoter.errors import CloseReason
+from txsoter.errors import CloseReason, FieldError
 from txsoter.ip import address_group
 from txsoter.peer.addressing import host_and_port, remote_address
 from txsoter.peer.config import PeerConfig
+from txsoter.peer.endpoints import (
+    ClientEndpoint,
+    ServerEndpoint,
+    check_client_endpoint,
+    check_config,
+    check_server_endpoint,
+)
 from txsoter.peer.protocol import SoterPeerProtocol
 
 __all__ = ["SoterClientFactory", "SoterServerFactory", "connect", "listen"]
@@ -31,12 +38,16 @@ class SoterFactory(Factory):
     :param config: of all its peers.
     :param protocol: the class of its peers, or what makes them.
     :ivar peers: those that live, from their being made to their end.
+    :raises txsoter.errors.FieldError: for arguments that cannot be.
     """
 
     inbound = False
     noisy = False
 
     def __init__(self, config: PeerConfig, protocol: PeerFactory = SoterPeerProtocol) -> None:
+        check_config(config)
+        if not callable(protocol):
+            raise FieldError("protocol", protocol, "SoterPeerProtocol, a subclass, or what makes a peer")
         self.config = config
         self.peers: set[SoterPeerProtocol] = set()
         self._protocol_class = protocol
@@ -81,6 +92,8 @@ class SoterServerFactory(SoterFactory):
         may_enter: Callable[[IAddress | None], str | None] | None = None,
     ) -> None:
         super().__init__(config, protocol)
+        if may_enter is not None and not callable(may_enter):
+            raise FieldError("may_enter", may_enter, "callable with an address, or None")
         self._may_enter = may_enter
         self._admission = Admission(config.max_connections, config.max_connections_per_address)
         # the groups of those who are inside, and those whose address is not known yet
@@ -150,17 +163,20 @@ class Refused(Protocol):
         getattr(transport, "abortConnection", transport.loseConnection)()
 
 
-def connect(endpoint: IStreamClientEndpoint, config: PeerConfig) -> Deferred[SoterPeerProtocol]:
+def connect(endpoint: ClientEndpoint, config: PeerConfig) -> Deferred[SoterPeerProtocol]:
     """Dial a peer.
 
+    :param endpoint: dials, such as ``clientFromString(reactor, "tcp:127.0.0.1:18555")``.
     :return: fires with the peer once both veracks have crossed. Fails with the endpoint's own failure when
         it cannot connect, with :exc:`~txsoter.errors.HandshakeFailed` when the remote is not acceptable
         or does not accept us. Cancelling it gives up, and closes what was opened.
+    :raises txsoter.errors.FieldError: for arguments that cannot be.
     """
+    check_client_endpoint(endpoint)
     return Deferred.fromCoroutine(_connect(endpoint, SoterClientFactory(config)))
 
 
-async def _connect(endpoint: IStreamClientEndpoint, factory: SoterClientFactory) -> SoterPeerProtocol:
+async def _connect(endpoint: ClientEndpoint, factory: SoterClientFactory) -> SoterPeerProtocol:
     peer = cast(SoterPeerProtocol, await endpoint.connect(factory))
     try:
         return await peer.when_ready()
@@ -169,10 +185,13 @@ async def _connect(endpoint: IStreamClientEndpoint, factory: SoterClientFactory)
         raise
 
 
-def listen(endpoint: IStreamServerEndpoint, config: PeerConfig) -> Deferred[IListeningPort]:
+def listen(endpoint: ServerEndpoint, config: PeerConfig) -> Deferred[IListeningPort]:
     """Let peers dial us.
 
+    :param endpoint: listens, such as ``serverFromString(reactor, "tcp:18555:interface=127.0.0.1")``.
     :return: fires with the port, whose ``stopListening()`` ends the listening but not the connections made. For
         those use :class:`SoterServerFactory` itself: ``endpoint.listen(factory)``, ``factory.disconnect_all()``.
+    :raises txsoter.errors.FieldError: for arguments that cannot be.
     """
+    check_server_endpoint(endpoint)
     return endpoint.listen(SoterServerFactory(config))

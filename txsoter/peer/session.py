@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from inspect import iscoroutine
+from inspect import getgeneratorlocals, iscoroutine, isgenerator
 from threading import get_ident
 from typing import Any
 
@@ -16,15 +16,24 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txsoter.clock import wall
+from txsoter.core.config import tick_of
 from txsoter.core.connection import Connection
 from txsoter.core.driver import Driver
 from txsoter.core.events import Event
 from txsoter.core.reporting import Reporter
 from txsoter.core.send_queue import Entry
 from txsoter.core.state import State
-from txsoter.errors import CloseCause, ClosedBy, CloseReason, ConnectionClosed, LocalError, MalformedMessage
+from txsoter.errors import (
+    CloseCause,
+    ClosedBy,
+    CloseReason,
+    ConnectionClosed,
+    IllegalTransition,
+    LocalError,
+    MalformedMessage,
+)
 from txsoter.peer.addressing import address_text, host_and_port, remote_address
-from txsoter.peer.config import PeerConfig
+from txsoter.peer.config import PeerConfig, shared
 from txsoter.peer.deferreds import Waiters, fail_quietly
 from txsoter.peer.threads import cross
 from txsoter.peer.tracebacks import drop_tracebacks
@@ -108,7 +117,7 @@ class Session:
             self.abort()
             raise LocalError("PeerConfig.clock is None, and the transport has no reactor: give a clock")
         config = self._config
-        ticker = config.shared(clock, lambda: ticker_of(clock, config.tick))
+        ticker = shared(config, clock, lambda: ticker_of(clock, tick_of(config)))
         self.now = ticker.now
         self._wakeup = Wakeup(clock, self.now, self.driver, ticker, config.trickle_interval)
         # writes are gathered here already: gathering them again costs small messages up to 40 ms
@@ -202,6 +211,19 @@ class Session:
         result.addCallbacks(lambda value: done(value, None), failed)
         return True
 
+    def handler_waits(self, result: Any) -> None:
+        """Fail what a handler waits for that was just called, if that can only come when it is done."""
+        awaited = _awaited(result)
+        if self.driver.connection.state is State.READY or not isinstance(awaited, Deferred) or awaited.called:
+            return
+        if self.ready_waiters.remove(awaited):
+            what = "when_ready()"
+        elif self.driver.connection.forget_early(awaited):
+            what = "a message that is sent when the handshake is over"
+        else:
+            return
+        awaited.errback(IllegalTransition(f"a listener that waits for {what} waits for itself: do not wait in it"))
+
     def handler_failed(self, error: BaseException, command: str) -> None:
         """Log that a handler failed, and tell the connection."""
         self.reporter.handler_failed(error, command)
@@ -294,9 +316,24 @@ class Session:
                 return cross(call_from_thread, self.thread, verb, *args, **kwargs)
         raise LocalError("called from another thread, and neither clock nor transport has callFromThread")
 
+    def call(self, function: Callable[[], None]) -> None:
+        """Call a function in the reactor's thread, at once if this is it."""
+        if get_ident() == self.thread:
+            function()
+        else:
+            self.cross(function)
+
     def wall_seconds(self) -> float:
         """Return the wall-clock time in seconds since 1970; 0 before there is a clock."""
         return 0.0 if self._clock is None else wall(self._clock)()
+
+
+def _awaited(result: Any) -> Any:
+    """Return what a coroutine is suspended on, through the coroutines that it awaits; anything else as it is."""
+    while iscoroutine(result):
+        result = result.cr_await
+    # newer Deferreds are awaited by a generator of theirs
+    return getgeneratorlocals(result).get("self") if isgenerator(result) else result
 
 
 def _not_yet() -> float:

@@ -116,7 +116,7 @@ class Metrics(Observer):
         yield from self._traffic(tally)
         yield from self._connections(tally, live)
         yield self._histogram()
-        yield from self._handling(tally)
+        yield from self._handling(tally, live)
         yield from self._memory(live)
         yield from self._outside()
         yield self._build()
@@ -168,13 +168,17 @@ class Metrics(Observer):
         buckets = list(zip(bounds, trips.up_to(), strict=True))
         return self._core.HistogramMetricFamily(name, what, buckets, trips.micros / 1_000_000)
 
-    def _handling(self, tally: Tally) -> Iterable[Metric]:
+    def _handling(self, tally: Tally, live: Iterable[PeerStats]) -> Iterable[Metric]:
         counter = self._core.CounterMetricFamily
         what = "Seconds that the application's listeners took, waits included."
         seconds = counter("txsoter_handler_seconds", what, labels=("listener",))
         for listener, time in self._handlers.times.items():
             seconds.add_metric((listener,), time.seconds)
-        return seconds, counter("txsoter_handler_errors", "Listeners that failed.", tally.handler_errors)
+        yield seconds
+        yield counter("txsoter_handler_errors", "Listeners that failed.", tally.handler_errors)
+        oldest = max((each.handling_seconds for each in live if each.handling_seconds is not None), default=0.0)
+        what = "Age of the listener that has been running longest, for one message; 0 if none runs."
+        yield self._core.GaugeMetricFamily("txsoter_oldest_handler_seconds", what, oldest)
 
     def _memory(self, live: Iterable[PeerStats]) -> Iterable[Metric]:
         gauge = self._core.GaugeMetricFamily

@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 
 from txsoter.clock import monotonic
+from txsoter.core.config import hides, proxy_host
 from txsoter.errors import CloseReason
 from txsoter.ip import address_group
 from txsoter.peer.addressing import host_and_port
@@ -101,7 +102,7 @@ def _host_of(peer: SoterPeerProtocol) -> str | None:
     host = peer.host
     group = address_group(host)
     config = peer.config
-    if group is None or group == address_group(config.proxy_host):
+    if group is None or group == address_group(proxy_host(config)):
         return None
     # a proxy that is given by its name cannot be compared: all whom we dial are behind it
-    return None if not peer.inbound and config.hides(host) else host
+    return None if not peer.inbound and hides(config, host) else host

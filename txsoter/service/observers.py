@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import update_wrapper
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -69,4 +70,4 @@ def _telling(told: list[Callable[..., object]], listener: Callable[..., Any] | N
                 _log.failure("an observer failed: {observer!r}", observer=repr(each))
         return None if listener is None else listener(*args)
 
-    return tell
+    return tell if listener is None else update_wrapper(tell, listener, assigned=(), updated=())

@@ -15,7 +15,6 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IReactorTime,
     IStreamClientEndpoint,
-    IStreamServerEndpoint,
 )
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
@@ -28,6 +27,13 @@ from txsoter.core.sanitize import sanitize
 from txsoter.errors import CloseCause, ConnectionClosed, FieldError
 from txsoter.peer.addressing import address_text
 from txsoter.peer.config import PeerConfig
+from txsoter.peer.endpoints import (
+    ClientEndpoint,
+    ServerEndpoint,
+    check_client_endpoint,
+    check_config,
+    check_server_endpoint,
+)
 from txsoter.peer.factory import PeerFactory, SoterClientFactory, SoterFactory, SoterServerFactory
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.service.observers import Observer, observed
@@ -82,6 +88,7 @@ class PeerService(MultiService):
         may_enter: Callable[[IAddress | None], str | None] | None = None,
     ) -> None:
         MultiService.__init__(self)
+        check_config(config)
         self.config = config = config.replace(listeners=observed(config.listeners, observers))
         self._clock = clock
         self._retry_policy = backoffPolicy() if retry_policy is None else retry_policy
@@ -116,13 +123,16 @@ class PeerService(MultiService):
         """What is dialled, and how that goes."""
         return tuple(self._dialled.values())
 
-    def dial(self, endpoint: IStreamClientEndpoint, name: str) -> ClientService:
+    def dial(self, endpoint: ClientEndpoint, name: str) -> ClientService:
         """Keep a connection to a peer while the service runs.
 
         :param name: of the endpoint, for the log; no two have the same.
         :return: whose ``whenConnected()`` waits for a :class:`ReadyPeer`. Give it to ``removeService`` to end it.
-        :raises txsoter.errors.FieldError: when it is dialled already: there are never two connections to one remote.
+        :raises txsoter.errors.FieldError: when it is dialled already: there are never two connections to one remote;
+            and for arguments that cannot be.
         """
+        check_client_endpoint(endpoint)
+        _check_name(name)
         if name in self._dialled:
             raise FieldError("name", name, "one that is not dialled yet")
         if self._clock is None:
@@ -143,11 +153,14 @@ class PeerService(MultiService):
         self._dialled = {name: each for name, each in self._dialled.items() if each.client is not service}
         return removed
 
-    def listen(self, endpoint: IStreamServerEndpoint, name: str) -> ListeningService:
+    def listen(self, endpoint: ServerEndpoint, name: str) -> ListeningService:
         """Let peers dial us while the service runs.
 
         :param name: of the endpoint, for the log.
+        :raises txsoter.errors.FieldError: for arguments that cannot be.
         """
+        check_server_endpoint(endpoint)
+        _check_name(name)
         listening = ListeningService(endpoint, name, self._inbound)
         MultiService.addService(self, listening)
         return listening
@@ -176,6 +189,11 @@ class PeerService(MultiService):
         return gatherResults([*ended, maybeDeferred(MultiService.stopService, self)]).addCallback(lambda _: None)
 
 
+def _check_name(name: object) -> None:
+    if not isinstance(name, str):
+        raise FieldError("name", name, "the endpoint's for people, a string")
+
+
 class ListeningService(Service):
     """A port that is open while the service runs.
 
@@ -184,7 +202,7 @@ class ListeningService(Service):
 
     log = Logger()
 
-    def __init__(self, endpoint: IStreamServerEndpoint, name: str, factory: SoterFactory) -> None:
+    def __init__(self, endpoint: ServerEndpoint, name: str, factory: SoterFactory) -> None:
         self._endpoint = endpoint
         self._name = name
         self._factory = factory
@@ -276,7 +294,7 @@ class Dialling:
 
     def __init__(
         self,
-        endpoint: IStreamClientEndpoint,
+        endpoint: ClientEndpoint,
         name: str,
         peers: SoterClientFactory,
         now: Callable[[], float],

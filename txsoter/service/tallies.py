@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import update_wrapper
 from inspect import iscoroutine
 from itertools import accumulate
 from typing import Any
@@ -177,4 +178,4 @@ class HandlerTimes:
                 result = Deferred.fromCoroutine(result)
             return result.addBoth(done, began) if isinstance(result, Deferred) else done(result, began)
 
-        return timed
+        return update_wrapper(timed, listener, assigned=(), updated=())

@@ -271,6 +271,9 @@ class CorePeer:
         """Wait for nothing: a subclass may know something to wait for."""
         return False
 
+    def handler_waits(self, result: Any) -> None:
+        """Nothing: see :meth:`Adapter.handler_waits`."""
+
     def handler_failed(self, error: BaseException, command: str) -> None:
         """Note that a listener has failed."""
         self.reporter.handler_failed(error, command)

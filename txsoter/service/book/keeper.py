@@ -11,6 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from txsoter.clock import monotonic
+from txsoter.core.config import hides
 from txsoter.core.state import State
 from txsoter.errors import CloseCause, CloseReason
 from txsoter.ip import address_group, is_v4
@@ -130,7 +131,7 @@ class BookKeeper(Observer):
         if peer in self._dialled:
             return self._dialled[peer]
         place = _place(peer.remote_address)
-        return None if place is None or peer.config.hides(place.host) else place
+        return None if place is None or hides(peer.config, place.host) else place
 
     # -- connections ---------------------------------------------------------------------------
 

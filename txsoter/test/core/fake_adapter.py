@@ -198,6 +198,9 @@ class FakeAdapter:
         result.add(done)
         return True
 
+    def handler_waits(self, result: Any) -> None:
+        pass
+
     def handler_failed(self, error: BaseException, command: str) -> None:
         if isinstance(error, AssertionError):
             # of the test, inside of a handler

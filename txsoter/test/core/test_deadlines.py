@@ -8,6 +8,7 @@ from unittest import mock
 
 import attrs
 
+from txsoter.core.config import tick_of
 from txsoter.core.deadlines import CLOSING_DEADLINES, DEADLINES, Precision
 from txsoter.core.events import ABORT, Notice, RequestEnded, SlowHandler
 from txsoter.core.state import State
@@ -296,7 +297,7 @@ class PingTests(ConnectionTestCase):
     def test_each_interval_less_up_to_a_tenth(self) -> None:
         for seed in range(20):
             end = self.ready(simnet(ping_interval=100.0, idle_timeout=None), seed=seed)
-            tick = end.config.tick
+            tick = tick_of(end.config)
             self.assertTrue(90.0 - tick <= end.channel.pings.due <= 100.0 - tick)  # type: ignore[operator]
             end.lose()
 

@@ -56,7 +56,7 @@ async def test_dialled_by_it(soterds: SoterdFactory) -> None:
     ("fields", "says"),
     [
         ({"network": ELSEWHERE}, "genesis"),
-        ({"user_agent_name": "soterd", "user_agent_version": "1.0.0"}, "incompatible"),
+        ({"user_agent_name": "soterx", "user_agent_version": "1.0.0"}, "incompatible"),
     ],
     ids=["wrong genesis", "user agent"],
 )
@@ -64,8 +64,11 @@ async def test_dialled_by_it(soterds: SoterdFactory) -> None:
 async def test_refused_as_dialler(soterds: SoterdFactory, fields: dict[str, Any], says: str) -> None:
     """It refuses our version: when_ready() fails with its code and reason, and nothing follows our version."""
     node, tape = await soterds.start(), Tape()
+    config = simnet(listeners=tape.listeners()).replace(**fields)
+    # a config does not take the name of its nodes
+    object.__setattr__(config, "user_agent", config.user_agent.replace(b"soterx", b"soterd"))
     with pytest.raises(HandshakeFailed) as failed:
-        await dial(node, simnet(listeners=tape.listeners()).replace(**fields))
+        await dial(node, config)
     reason = failed.value.reason
     assert (reason.by, reason.cause, reason.command) == (ClosedBy.REMOTE, CloseCause.REJECTED, "version")
     assert reason.code == RejectCode.INVALID

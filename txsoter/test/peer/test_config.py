@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+import pydoc
 import random
 from typing import Any
 
+import attrs
+
+from txsoter.core.config import ConnectionConfig, agent_version, hides, proxy_host
 from txsoter.core.listeners import Listeners
 from txsoter.core.log_text import MessageLog
 from txsoter.errors import FieldError, LocalError
 from txsoter.networks import MAINNET, SIMNET
 from txsoter.peer.config import PeerConfig
 from txsoter.test.peer.support import TrialCase
-from txsoter.wire import Encoding, Services, Version
+from txsoter.wire import Encoding, Version
 
 KIB, MIB = 1024, 1024 * 1024
 
@@ -82,12 +86,29 @@ class DefaultTests(TrialCase):
         self.assertRaises(AttributeError, setattr, first, "services", 1)
         self.assertEqual((first.services, first.user_agent), (0, b"/soterwire:0.6.0/watcher:0.1.0/"))
         self.assertEqual((second.services, second.user_agent), (5, b"/soterwire:0.6.0/watcher:2.0.0/"))
-        self.assertEqual((second.network, second.proxy_host), (SIMNET, "127.0.0.1"))
-        self.assertEqual(second.semantic_version.major, 2)
+        self.assertEqual((second.network, proxy_host(second)), (SIMNET, "127.0.0.1"))
+        self.assertEqual(agent_version(second).major, 2)
 
-    def test_services(self) -> None:
-        config = PeerConfig(services=Services.NETWORK | Services.WITNESS)
-        self.assertEqual([config.serves(each) for each in (Services.NETWORK, Services.BLOOM)], [True, False])
+    def test_help_tells_of_every_public_field_and_of_no_other(self) -> None:
+        """Its default and its documentation, with the unit of what has one."""
+        text = pydoc.plain(pydoc.render_doc(PeerConfig))
+        for kind in (ConnectionConfig, PeerConfig):
+            fields: list[Any] = [each for each in attrs.fields(kind) if not each.name.startswith("_")]
+            names = [each.name for each in fields]
+            paragraphs = (kind.__doc__ or "").partition("\nFields:\n\n")[2].split("\n\n")
+            self.assertEqual([each.partition(":")[0] for each in paragraphs], names)
+            self.assertEqual({each for each in dir(kind) if not each.startswith("_")}, {"replace", *names})
+        for field, paragraph in zip(fields, paragraphs, strict=True):
+            self.assertIn(f"\n |  {field.name}: {field.type}", text)
+            default, _, documentation = paragraph.partition("\n")
+            documentation = documentation.strip()
+            self.assertRegex(documentation, "^[A-Z`].{10,}")
+            if field.name in SECONDS:
+                self.assertTrue(documentation.startswith("Seconds "), paragraph)
+            if field.name.endswith(("_limit", "_budget")):
+                self.assertTrue(documentation.startswith("Bytes "), paragraph)
+            if isinstance(field.default, (int, float, str)):
+                self.assertTrue(default.endswith(f" = {field.default!r}"), default)
 
 
 class RefusalTests(TrialCase):
@@ -176,7 +197,7 @@ class ProxyTests(TrialCase):
 
     def hidden(self, proxy: str | None, *hosts: str | None) -> list[bool]:
         config = PeerConfig(proxy=proxy)
-        return [config.hides(host) for host in hosts]
+        return [hides(config, host) for host in hosts]
 
     def test_without_a_proxy_nothing_is_hidden(self) -> None:
         self.assertEqual(self.hidden(None, "127.0.0.1", "::1", None), [False, False, False])
