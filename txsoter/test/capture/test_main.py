@@ -12,8 +12,8 @@ from unittest import mock
 
 from txsoter.capture.__main__ import main
 from txsoter.capture.folders import folder_name
-from txsoter.capture.progress import Progress
 from txsoter.capture.records import RECEIVED, SENT
+from txsoter.progress import Progress
 from txsoter.test.capture.packets import Session
 from txsoter.test.capture.packets import pcap as pcap_file
 from txsoter.test.capture.support import START, CaptureCase, record, wire_bytes
@@ -97,7 +97,7 @@ class OptionTests(MainCase):
             (("pcap", path, "--out", "x", "--local", "me"), "argument --local: me: must be an IP address"),
         ):
             status, out, err = self.run_main(*arguments)
-            self.assertEqual((status, out, err.count("\n")), (1, "", 1))
+            self.assertEqual((status, out, err.count("\n")), (2, "", 1))
             self.assertIn(words, err)
             self.assertTrue(err.endswith(f"{hint}\n"))
 
@@ -174,7 +174,7 @@ class ShowTests(MainCase):
     def test_interrupted(self) -> None:
         """Without a traceback."""
         path = write(self.folder / "one")
-        with mock.patch("txsoter.capture.__main__.read_rows", side_effect=KeyboardInterrupt):
+        with mock.patch("txsoter.capture.commands.read_rows", side_effect=KeyboardInterrupt):
             self.assertEqual(self.run_main("show", path), (130, "", ""))
 
 
