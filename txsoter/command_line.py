@@ -123,11 +123,15 @@ def seconds(text: str) -> float:
     return positive(text, "a number of seconds above 0")
 
 
-def whole(text: str) -> int:
-    """Return a whole number from 0."""
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise argparse.ArgumentTypeError(f"{text}: must be a whole number from 0")
-    return int(text)
+def whole(least: int) -> Callable[[str], int]:
+    """Return a type of whole numbers from ``least``."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) >= least):
+            raise argparse.ArgumentTypeError(f"{text}: must be a whole number from {least}")
+        return int(text)
+
+    return read
 
 
 def read_size(text: str) -> int | None:

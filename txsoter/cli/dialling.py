@@ -79,9 +79,12 @@ def endpoint_at(reactor: Any, text: str, network: Network) -> IStreamClientEndpo
 
 
 @contextlib.asynccontextmanager
-async def dialled(reactor: Any, options: argparse.Namespace, **listeners: Any) -> AsyncIterator[SoterPeerProtocol]:
+async def dialled(
+    reactor: Any, options: argparse.Namespace, relay: bool = False, **listeners: Any
+) -> AsyncIterator[SoterPeerProtocol]:
     """Dial the endpoint, and disconnect at the end.
 
+    :param relay: have transactions announced.
     :param listeners: as for :class:`txsoter.Listeners`.
     :raises CommandError: when it cannot be connected to.
     """
@@ -93,6 +96,7 @@ async def dialled(reactor: Any, options: argparse.Namespace, **listeners: Any) -
         stall_timeout=options.timeout,
         close_timeout=2.0,
         memory_budget=options.memory,
+        disable_relay_tx=not relay,
         listeners=Listeners(**listeners),
     )
     try:

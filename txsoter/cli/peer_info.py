@@ -49,7 +49,7 @@ def add_arguments(parser: Parser) -> None:
     parser.description, parser.epilog = DESCRIPTION, EPILOG
     add_dial_arguments(parser)
     parser.add_argument(
-        "--pings", type=whole, default=3, metavar="N", help="pings to send, one after the other (default: 3)"
+        "--pings", type=whole(0), default=3, metavar="N", help="pings to send, one after the other (default: 3)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
