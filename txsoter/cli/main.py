@@ -10,7 +10,7 @@ from typing import Any
 
 from txsoter.command_line import Parser, exit_status
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
 
 DESCRIPTION = """\
 Tools for the peer-to-peer network of soter, a fork of Bitcoin whose blocks form a DAG.
@@ -46,8 +46,10 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _parser(chosen: str | None) -> Parser:
-    """Return the parser; of the subcommands only the one that is chosen has its arguments."""
+def make_parser(arguments: Sequence[str]) -> Parser:
+    """Return the parser for ``arguments``: of the subcommands only the one that they choose has its own."""
+    # no option before the subcommand takes a value
+    chosen = next((each for each in arguments if not each.startswith("-")), None)
     parser = Parser(prog="txsoter", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version, and exit")
     commands = parser.add_subparsers(
@@ -67,7 +69,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :raises SystemExit: for ``--help``, ``--version``, and arguments that cannot be used.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    # no option before the subcommand takes a value
-    chosen = next((each for each in given if not each.startswith("-")), None)
-    options = _parser(chosen).parse_args(given)
+    options = make_parser(given).parse_args(given)
     return exit_status(options.program, lambda: int(options.run(options)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from twisted.internet.defer import FirstError, gatherResults
 
@@ -14,7 +14,7 @@ __all__ = ["walk_blocks"]
 _AT_ONCE = 100
 
 
-async def walk_blocks(peer: SoterPeerProtocol, from_height: int = 0) -> AsyncIterator[tuple[int, Block]]:
+async def walk_blocks(peer: SoterPeerProtocol, from_height: int = 0) -> AsyncGenerator[tuple[int, Block], None]:
     """Yield each block from ``from_height`` on, with its height.
 
     :raises RequestFailed: when the node does not answer, or lacks a block that it has listed.
@@ -42,7 +42,7 @@ async def walk_blocks(peer: SoterPeerProtocol, from_height: int = 0) -> AsyncIte
             try:
                 blocks = await gatherResults(asked, consumeErrors=True)
             except FirstError as error:
-                raise error.subFailure.value from None
+                error.subFailure.raiseException()
             for vector, block in zip(batch, blocks, strict=True):
                 yield vector.height, block
                 # a node lists 500 at a time, and may stop in the middle of a height

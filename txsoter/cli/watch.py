@@ -108,12 +108,12 @@ async def watch(reactor: Any, options: argparse.Namespace) -> int:
         on_tx=on_tx,
         # a node whose question is not answered closes
         on_getblocks=lambda peer, question: peer.send(Inv()),
-        on_closed=lambda peer, reason: printer.end(CommandError(f"{options.endpoint}: {reason}")),
     ) as peer:
         if sys.stderr.isatty():
             print(f"watching {sanitize(str(peer))}, height {peer.stats().starting_height}", file=sys.stderr)
         if options.headers:
             peer.send(SendHeaders())
+        peer.when_closed().addCallback(lambda reason: printer.end(CommandError(f"{options.endpoint}: {reason}")))
         await printer.done
     return 0
 
