@@ -1,0 +1,130 @@
+"""``txsoter watch``, over real sockets."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from txsoter import SIMNET, CloseCause, SoterPeerProtocol
+from txsoter.cli.watch import EPILOG, watch
+from txsoter.test.cli.support import assert_one_line, command, run_here
+from txsoter.test.node import FakeNode, recorded
+from txsoter.test.peer.cases import over_sockets, real_reactor
+from txsoter.wire import GetBlocks, GetData, Inv, InventoryType, InventoryVector, Ping, Pong, Tx, TxIn
+
+HEIGHT, BLOCK = recorded()[-1]
+TX = Tx(inputs=[TxIn(SIMNET.genesis_hash, 0, witness=(b"proof",))])
+
+
+def announcing(*vectors: InventoryVector) -> FakeNode:
+    """A node that has all but the last block, and announces to each that is ready."""
+
+    def announce(peer: SoterPeerProtocol) -> None:
+        if vectors:
+            peer.send(Inv(vectors))
+
+    return FakeNode(recorded()[:-1], hooks={"on_ready": announce})
+
+
+@over_sockets()
+async def test_lines() -> None:
+    """A line for each announcement as it comes, until the node closes: then one line says why, and the status is 1."""
+    node = announcing()
+    arguments = ("watch", "--network", "simnet", "--fetch")
+    async with await node.listen(real_reactor()) as port, command(*arguments, port.endpoint) as program:
+        while not node.peers or node.peers[0].state.value != "ready":
+            await node_turn()
+        node.announce(HEIGHT, BLOCK)
+        node.announce_transaction(TX)
+        await program.says(f"announced  block   {HEIGHT:>8}  {BLOCK.hash}\n")
+        await program.says(f"announced  tx             -  {TX.txid}\n")
+        await program.says(f"fetched    tx             -  {TX.txid}  1 inputs, 0 outputs\n")
+        await program.says(f"fetched    block          -  {BLOCK.hash}  ")
+        await program.says(f"parents {' '.join(str(each.hash) for each in BLOCK.parents)}\n")
+        (peer,) = node.peers
+        answer = await peer.request(GetBlocks(height=0), Inv)
+        assert list(answer.vectors) == []  # it has nothing, and says so
+        await peer.disconnect()
+        assert await program.ended() == 1
+        assert_one_line(program, f"txsoter watch: {port.endpoint}: closed by the remote")
+
+
+def node_turn() -> Deferred[None]:
+    turn: Deferred[None] = Deferred()
+    real_reactor().callLater(0.02, turn.callback, None)
+    return turn
+
+
+@over_sockets()
+async def test_json_and_count() -> None:
+    """One object a line, under the keys that --help names; --count ends it. Unknown types are left out."""
+    vectors = [
+        InventoryVector(InventoryType.FILTERED_BLOCK, BLOCK.hash, HEIGHT),
+        InventoryVector(77, BLOCK.hash, HEIGHT),
+        InventoryVector(InventoryType.BLOCK, BLOCK.hash, HEIGHT),
+        InventoryVector(InventoryType.WITNESS_TX, TX.txid),
+        InventoryVector(InventoryType.TX, BLOCK.hash),
+    ]
+    async with await announcing(*vectors).listen(real_reactor()) as port:
+        status, out, err = await run_here(watch, "watch", port.endpoint, "--json", "--count", "2")
+    first, second = map(json.loads, out.splitlines())
+    assert (status, err) == (0, "")
+    assert first.pop("time").endswith("Z")
+    assert first == {"event": "announced", "kind": "block", "hash": str(BLOCK.hash), "height": HEIGHT}
+    assert (second["kind"], second["hash"], second["height"]) == ("tx", str(TX.txid), None)
+
+
+@over_sockets()
+async def test_fetched() -> None:
+    """Blocks and transactions are asked for as they were announced, a thousand at a time, nothing of unknown types."""
+    many = [InventoryVector(InventoryType.TX, number.to_bytes(32, "little")) for number in range(2500)]
+    node = announcing(*many, InventoryVector(InventoryType.BLOCK, BLOCK.hash, HEIGHT), InventoryVector(77, TX.txid))
+    node.blocks[BLOCK.hash] = (HEIGHT, BLOCK)
+    async with await node.listen(real_reactor()) as port:
+        count = str(len(many) + 2)
+        _, out, _ = await run_here(watch, "watch", port.endpoint, "--json", "--fetch", "--count", count)
+    asked = [len(each.vectors) for each in node.questions if isinstance(each, GetData)]
+    assert asked == [1000, 1000, 501]
+    fetched = json.loads(out.splitlines()[-1])
+    assert (fetched["event"], fetched["transactions"]) == ("fetched", len(BLOCK.transactions))
+    assert fetched["parents"] == [str(each.hash) for each in BLOCK.parents]
+    assert set(fetched) <= set(EPILOG.replace("(", " ").replace(";", " ").split())
+
+
+@over_sockets()
+async def test_headers_and_interrupt() -> None:
+    """With --headers blocks come as headers; Ctrl-C ends it quietly with status 130, and the node is told."""
+    node = announcing()
+    arguments = ("watch", "--network", "simnet", "--headers")
+    async with await node.listen(real_reactor()) as port, command(*arguments, port.endpoint) as program:
+        while not node.peers or node.peers[0].state.value != "ready":
+            await node_turn()
+        (peer,) = node.peers
+        await peer.request(Ping(1), Pong)  # its sendheaders has come by then
+        node.announce(HEIGHT, BLOCK)
+        await program.says(f"announced  header         -  {BLOCK.hash}\n")
+        closed = peer.when_closed()
+        program.signal(signal.SIGINT)
+        assert (await closed).cause is CloseCause.REMOTE_CLOSED
+        assert await program.ended() == 130
+        assert program.err == ""
+
+
+@over_sockets()
+async def test_a_reader_that_goes_away() -> None:
+    """A closed pipe ends it quietly."""
+    node = announcing()
+    async with await node.listen(real_reactor()) as port:
+        async with command("watch", "--network", "simnet", port.endpoint) as program:
+            while not node.peers or node.peers[0].state.value != "ready":
+                await node_turn()
+            transport: Any = program.transport
+            transport.closeStdout()
+            # of two lines the first may still fit
+            for _ in range(20):
+                node.announce_transaction(TX)
+            assert await program.ended() == 0
+            assert program.err == ""
