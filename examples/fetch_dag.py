@@ -6,29 +6,11 @@ python examples/fetch_dag.py tcp:127.0.0.1:18555 --network simnet --dot dag.dot 
 import argparse
 from pathlib import Path
 
-from twisted.internet.defer import gatherResults
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.task import react
 
-from txsoter import PeerConfig, connect
+from txsoter import PeerConfig, connect, walk_blocks
 from txsoter.networks import network_named
-from txsoter.wire import Block, GetBlocks, GetData, Inv, InventoryType, InventoryVector
-
-
-async def walk(peer):
-    """Every block with its height, from genesis to the tip."""
-    height, seen, new = -1, set(), True
-    while new:
-        ask, first = GetBlocks(height=height), height + 1  # announcements begin elsewhere
-        inv = await peer.request(ask, Inv, matching=lambda m, at=first: not m.vectors or m.vectors[0].height == at)
-        new = [InventoryVector(InventoryType.WITNESS_BLOCK, *each[1:]) for each in inv.vectors if each.hash not in seen]
-        for batch in (new[start : start + 100] for start in range(0, len(new), 100)):
-            asked = [peer.request(GetData([each]), Block, timeout=90) for each in batch]
-            blocks = await gatherResults(asked, consumeErrors=True).addErrback(lambda first: first.value.subFailure)
-            for vector, block in zip(batch, blocks, strict=True):
-                yield vector.height, block
-                height = vector.height - 1  # a node lists 500 at a time, and may stop in the middle of a height
-        seen = {each.hash for each in inv.vectors}
 
 
 async def main(reactor):
@@ -42,8 +24,7 @@ async def main(reactor):
 
         peer = await connect(clientFromString(reactor, args.node), PeerConfig(network=network_named(args.network)))
         with tqdm(total=peer.stats().starting_height, unit=" heights", disable=None) as bar:  # None: on a tty only
-            async for height, block in walk(peer):
-                block.verify()
+            async for height, block in walk_blocks(peer):
                 hash, *parents = map(str, (block.hash, *(parent.hash for parent in block.parents)))
                 bar.write(" ".join((str(height), hash, *parents)))
                 bar.update(height - bar.n)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from txsoter.core.listeners import Listeners
     from txsoter.core.log_text import MessageLog
     from txsoter.core.stats import PeerStats
+    from txsoter.core.walk import walk_blocks
     from txsoter.errors import CloseCause, ClosedBy, CloseReason, ConnectionClosed, HandshakeFailed, TxsoterError
     from txsoter.networks import MAINNET, REGTEST, SIMNET, TESTNET1, Network
     from txsoter.peer.config import PeerConfig
@@ -34,6 +35,7 @@ _HOMES = {
     "txsoter.core.log_text": ("MessageLog",),
     "txsoter.peer.protocol": ("SoterPeerProtocol",),
     "txsoter.core.stats": ("PeerStats",),
+    "txsoter.core.walk": ("walk_blocks",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -58,6 +60,7 @@ __all__ = [
     "TxsoterError",
     "connect",
     "listen",
+    "walk_blocks",
 ]
 
 

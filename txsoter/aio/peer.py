@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from itertools import count
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from txsoter.aio.session import Session
 from txsoter.aio.waiters import Answer, fail
 from txsoter.core.address_push import LastAsked, address_caches, pick_addresses
 from txsoter.core.announcer import checked_vector
+from txsoter.core.answer_iterator import each_answer
 from txsoter.core.dispatch_table import DispatchTable, Handler
 from txsoter.core.listeners import table_of
 from txsoter.core.log_text import MessageLog
@@ -146,6 +147,30 @@ class Peer:
         finally:
             self._driver.run()
         return answer
+
+    def request_all(
+        self,
+        message: Message,
+        expected_type: type[A] | tuple[type[A], ...],
+        *,
+        count: int | None = None,
+        until: Callable[[A], object] | None = None,
+        then: Callable[[A], Message | None] | None = None,
+        timeout: float | None = _CONFIGURED,
+        matching: Callable[[A], object] | None = None,
+        encoding: Encoding = Encoding.BASE,
+    ) -> AsyncGenerator[A, None]:
+        """Send a message, and iterate over its answers: ``async for answer in peer.request_all(...)``.
+
+        See :meth:`txsoter.SoterPeerProtocol.request_all`.
+        """
+        session = self._session
+        timeout = self.config.request_timeout if timeout is _CONFIGURED else timeout
+        request = self._connection.make_request_all(
+            message, expected_type, timeout, matching, count, until, then, encoding
+        )
+        create = session.loop.create_future
+        return each_answer(self._driver, request, then, encoding, session.now, create, lambda function: function())
 
     def _give_up(self, answer: Answer[Any]) -> None:
         self._connection.give_up(answer)

@@ -189,7 +189,8 @@ class Channel:
     def end_requests(self, ended: Iterable[Ended]) -> None:
         """Tell the callers of requests that are over."""
         for token, answer, error in ended:
-            self.events.append(RequestEnded(token, answer, error))
+            if token is not None:
+                self.events.append(RequestEnded(token, answer, error))
             # its deadline may have been the one that a timer is set for
             self.rearm = True
 
@@ -282,13 +283,17 @@ class Channel:
     # -- reading -------------------------------------------------------------------------------
 
     def may_read(self) -> bool:
-        """Tell whether the next message may be handled: not while more waits to be sent than the soft limit.
+        """Tell whether the next message may be handled: not while more waits to be sent than the soft limit, or answers
+        wait to be taken and no request waits for others.
 
-        Unless none of that has been taken for a while: then the remote may be waiting for us to read.
+        Unless nothing that is to be sent has been taken for a while: then the remote may be waiting for us to read.
         """
         if self.rate_limit is not None and self.rate_limit.due() > self.now + ROUNDING:
             return False
-        if self.queue.waiting <= self.config.soft_queue_limit:
+        requests = self.requests
+        if requests.full and requests.untaken > self.config.lookahead_limit:
+            return False
+        if self.queue.waiting <= self.config.soft_queue_limit and not (requests.full and not requests.wants_more):
             return True
         due = self.read_on_due()
         return due is not None and due <= self.now + ROUNDING
@@ -299,13 +304,17 @@ class Channel:
         For room the remote may wait as well, in a handler of its own that sends. So if nothing in the queue has been
         taken for a while, its messages are read.
         """
-        reader = self.reader
+        reader, requests = self.reader, self.requests
         # no request is sent before the handshake lets it go, nor is it known until then how messages are to be read
-        if self.handshake.early is not None or reader.blocked or reader.ahead_memory > self.config.lookahead_limit:
+        if (
+            self.handshake.early is not None
+            or reader.blocked
+            or reader.ahead_memory + requests.untaken > self.config.lookahead_limit
+        ):
             return False
         if self.rate_limit is not None and self.rate_limit.due() > self.now + ROUNDING:
             return False
-        if self.requests.waiting:
+        if requests.wants_more:
             return True
         due = self.read_on_due()
         return due is not None and due <= self.now + ROUNDING
@@ -313,7 +322,8 @@ class Channel:
     def read_on_due(self) -> float | None:
         """Return the time from which messages are read although the send queue is full; None if it is not."""
         timeout, queue = self.config.read_on_after, self.queue
-        is_full = queue.waiting > self.config.soft_queue_limit or (queue.paused and self.in_hand is not None)
+        is_waited_for = self.in_hand is not None or self.requests.full > 0
+        is_full = queue.waiting > self.config.soft_queue_limit or (queue.paused and is_waited_for)
         return queue.last_progress + timeout if timeout is not None and is_full else None
 
     # -- memory --------------------------------------------------------------------------------
@@ -324,8 +334,11 @@ class Channel:
         held = self.queue.waiting + MESSAGE_OVERHEAD * len(self.queue) + self.reader.memory
         if early is not None:
             held += early.size + MESSAGE_OVERHEAD * len(early)
-        # once the end has begun, what a handler still has is the application's
-        return held if self.in_hand is None or self.state.is_closing else held + len(self.in_hand[2])
+        if self.state.is_closing:
+            # what a handler still has, or waits to be taken, is the application's
+            return held
+        held += self.requests.untaken
+        return held if self.in_hand is None else held + len(self.in_hand[2])
 
 
 def close_reason(

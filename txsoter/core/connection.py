@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from txsoter.core import announcements, deadlines
+from txsoter.core.answers import AnswerQueue
 from txsoter.core.channel import Channel, RandomSource, close_reason
 from txsoter.core.config import ConnectionConfig
 from txsoter.core.deadlines import SLOW_HANDLER
 from txsoter.core.dispatch_table import DispatchTable, Handler
 from txsoter.core.events import FLUSH, Event, Observed, Received, WriteFailed
 from txsoter.core.rate_limit import RateLimit
-from txsoter.core.requests import Ended, Request, check_request
+from txsoter.core.reader import MESSAGE_OVERHEAD
+from txsoter.core.requests import Ended, Request, check_request, check_request_all
 from txsoter.core.rules import (
     AFTER_HANDLERS,
     AFTER_WRITING,
@@ -179,14 +181,14 @@ class Connection:
             item, self._answer = self._answer, None
             if self._take_turn(item):
                 return self._emit()
-        queue, reader = channel.queue, channel.reader
+        queue, reader, requests = channel.queue, channel.reader, channel.requests
         while not channel.state.is_closing:
             if queue.waiting >= self._watermark or len(queue.entries) >= BATCH:
                 if not queue.paused:
                     return FLUSH
                 if not channel.may_read():
                     break
-            elif channel.rate_limit is not None and not channel.may_read():
+            elif (channel.rate_limit is not None or requests.full) and not channel.may_read():
                 break
             if reader.ahead:
                 item = reader.pop_ahead()
@@ -195,7 +197,7 @@ class Connection:
                 if found is None:
                     break
                 item = found
-                if (channel.requests.waiting or channel.rate_limit is not None) and self._is_answer(item):
+                if (requests.waiting or channel.rate_limit is not None) and self._is_answer(item):
                     # those who asked are told before its turn
                     self._answer = item
                     return self._emit()
@@ -224,7 +226,7 @@ class Connection:
         # no request is sent before the handshake lets it go
         if not channel.requests.waiting or channel.handshake.early is not None:
             return False
-        self._offered = channel.requests.offer(item[1])
+        self._offered = channel.requests.offer(item[1], len(item[2]) + MESSAGE_OVERHEAD)
         return self._offer()
 
     def _offer(self) -> bool:
@@ -233,7 +235,8 @@ class Connection:
         for ended in self._offered:
             # its caller is told before the next one is offered the message
             self.channel.end_requests((ended,))
-            return True
+            if self.channel.events:
+                return True
         self._offered = None
         return False
 
@@ -293,7 +296,9 @@ class Connection:
             self._heard = False
             channel.heard_at = channel.remote_clock.seconds(channel.now)
         withholds = (
-            channel.queue.waiting > channel.config.soft_queue_limit or channel.rate_limit is not None
+            channel.queue.waiting > channel.config.soft_queue_limit
+            or channel.rate_limit is not None
+            or channel.requests.full > 0
         ) and not channel.may_read()
         if withholds or self.withholds:
             channel.rearm = True
@@ -467,8 +472,7 @@ class Connection:
         :raises LocalError: if the message cannot be encoded, there is no connection yet, or another argument cannot be.
         """
         channel = self.channel
-        if channel.state is State.CONNECTING:
-            raise IllegalTransition("a peer that is not connected yet cannot be asked: wait for when_ready()")
+        self._check_askable()
         check_request(message, expected, timeout, matching)
         request = Request(message, expected, timeout, matching, token, now)
         if channel.state.is_closing:
@@ -488,6 +492,64 @@ class Connection:
     def give_up(self, token: Any) -> None:
         """Forget a request: its caller does not want the answer any more."""
         self.channel.requests.give_up(token)
+
+    def _check_askable(self) -> None:
+        if self.channel.state is State.CONNECTING:
+            raise IllegalTransition("a peer that is not connected yet cannot be asked: wait for when_ready()")
+
+    def make_request_all(
+        self,
+        message: Message,
+        expected: type[Message] | tuple[type[Message], ...],
+        timeout: float | None,
+        matching: Callable[[Any], object] | None,
+        count: int | None,
+        until: Callable[[Any], object] | None,
+        then: Callable[[Any], Message | None] | None,
+        encoding: Encoding = Encoding.BASE,
+    ) -> Request:
+        """Return a request with many answers, for :meth:`ask`, :meth:`next_answer` and :meth:`forget`.
+
+        :param timeout: seconds for each answer, from when it is waited for.
+        :param count: answers after which it is over.
+        :param until: tells of an answer whether it is the last.
+        :raises LocalError: if the message cannot be encoded, or another argument cannot be.
+        """
+        classes = check_request_all(message, expected, timeout, matching, count, until, then)
+        self.encode(message, encoding)
+        return Request(message, classes, timeout, matching, None, 0.0, AnswerQueue(count, until))
+
+    def ask(self, request: Request, message: Message, encoding: Encoding = Encoding.BASE) -> None:
+        """Send the first question of a request with many answers, or one that follows it.
+
+        :raises LocalError: if the message cannot be encoded, or there is no connection yet.
+        """
+        channel = self.channel
+        self._check_askable()
+        assert request.queue is not None
+        if channel.state.is_closing:
+            assert channel.reason is not None
+            if not request.queue.is_over:
+                request.queue.finish(RequestClosed(message.command, channel.reason))
+        elif not request.queue.is_over:
+            request.ask(message)
+            channel.requests.add(request)
+            self.send(message, encoding, request)
+
+    def next_answer(self, request: Request, token: Any, now: float) -> None:
+        """Ask for the next of many answers: a :class:`~txsoter.core.events.RequestEnded` event has it.
+
+        It has neither an answer nor an error behind the last one.
+        """
+        channel = self.channel
+        told = channel.requests.take(request, token, now)
+        channel.rearm = True
+        if told is not None:
+            channel.end_requests((told,))
+
+    def forget(self, request: Request) -> None:
+        """Want no further answer of a request with many."""
+        self.channel.requests.forget(request)
 
     # -- inventory -----------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from math import inf
 from typing import Any
 
+from txsoter.core.answers import AnswerQueue, Then, Until, check_end
 from txsoter.core.sanitize import sanitize
 from txsoter.errors import (
     CloseReason,
@@ -17,9 +18,21 @@ from txsoter.errors import (
     RequestRejected,
     RequestTimedOut,
 )
-from txsoter.wire import Block, GetData, InventoryVector, MerkleBlock, Message, NotFound, Ping, Pong, Reject, Tx
+from txsoter.wire import (
+    Block,
+    GetData,
+    InventoryType,
+    InventoryVector,
+    MerkleBlock,
+    Message,
+    NotFound,
+    Ping,
+    Pong,
+    Reject,
+    Tx,
+)
 
-__all__ = ["Ended", "Request", "Requests", "check_request"]
+__all__ = ["Ended", "Request", "Requests", "check_request", "check_request_all"]
 
 Matching = Callable[[Any], object]
 
@@ -41,33 +54,76 @@ def check_request(question: Message, expected: type[Message], timeout: float | N
         raise FieldError("GetData.vectors", question.vectors, "at least one, to tell the answer by")
 
 
+def check_request_all(
+    question: Message,
+    expected: type[Message] | tuple[type[Message], ...],
+    timeout: float | None,
+    matching: Matching | None,
+    count: int | None,
+    until: Until | None,
+    then: Then | None,
+) -> tuple[type[Message], ...]:
+    """Check the arguments of a request with many answers; return the classes of these.
+
+    :raises FieldError: for the first that cannot be.
+    """
+    classes = expected if isinstance(expected, tuple) and expected else (expected,)
+    for each in classes:
+        check_request(question, each, timeout, matching)  # type: ignore[arg-type]  # which it says
+    check_end(count, until, then, isinstance(question, GetData) and not _is_open(question, classes, matching))
+    return classes  # type: ignore[return-value]  # checked
+
+
+_FILTERED = (InventoryType.FILTERED_BLOCK, InventoryType.WITNESS_FILTERED_BLOCK)
+
+
+def _is_open(question: Message, classes: tuple[Any, ...], matching: Matching | None) -> bool:
+    """Tell whether more may come than what is asked for by its hash: the transactions behind a filtered block."""
+    if not isinstance(question, GetData) or matching is not None:
+        return True
+    return Tx in classes and any(vector[0] in _FILTERED for vector in question.vectors)
+
+
 class Request:
     """A question, and the rules by which its answer is known.
 
     :ivar token: the caller's.
     :ivar due: time at which it has failed, or None.
+    :ivar hashes: those that were asked for by ``getdata``, and have not come.
+    :ivar queue: of the answers, if there may be many.
     """
 
-    __slots__ = ("due", "expected", "hashes", "matching", "question", "timeout", "token")
+    __slots__ = ("due", "expected", "hashes", "is_open", "matching", "question", "queue", "timeout", "token")
 
     def __init__(
         self,
         question: Message,
-        expected: type[Message],
+        expected: type[Message] | tuple[type[Message], ...],
         timeout: float | None,
         matching: Matching | None,
         token: Any,
         now: float,
+        queue: AnswerQueue | None = None,
     ) -> None:
         self.question = question
         self.expected = expected
         self.matching = matching
         self.timeout = timeout
         self.token = token
-        self.due = None if timeout is None else now + timeout
-        self.hashes: frozenset[bytes] = (
-            frozenset(vector[1] for vector in question.vectors) if isinstance(question, GetData) else frozenset()
-        )
+        self.queue = queue
+        # of many answers, each has its time from when it is waited for
+        self.due = None if timeout is None or queue is not None else now + timeout
+        self.is_open = queue is None
+        self.hashes: set[bytes] = set()
+        self.ask(question)
+
+    def ask(self, question: Message) -> None:
+        """Go on with another question."""
+        self.question = question
+        self.hashes = {vector[1] for vector in question.vectors} if isinstance(question, GetData) else set()
+        if self.queue is not None:
+            assert isinstance(self.expected, tuple)
+            self.is_open = _is_open(question, self.expected, self.matching)
 
     def answered_by(self, message: Message, ids: tuple[bytes, ...]) -> bool:
         """Whether ``message``, which has those ids, is the answer. May raise what ``matching`` raises."""
@@ -75,15 +131,30 @@ class Request:
             return False
         if self.matching is not None:
             return bool(self.matching(message))
-        if self.hashes and ids:
-            return not self.hashes.isdisjoint(ids)
+        if self.hashes and isinstance(message, NotFound):
+            return any(vector[1] in self.hashes for vector in message.vectors)
+        if ids and isinstance(self.question, GetData):
+            by_filter = self.queue is not None and self.is_open and isinstance(message, Tx)
+            return by_filter or not self.hashes.isdisjoint(ids)
         if isinstance(message, Pong) and isinstance(self.question, Ping):
             return message.nonce == self.question.nonce
         return True
 
+    def is_over(self, message: Message, ids: tuple[bytes, ...]) -> bool:
+        """Count one of many answers; tell whether it is the last. May raise what ``until`` raises."""
+        assert self.queue is not None
+        if self.hashes:
+            self.hashes.difference_update(
+                [vector[1] for vector in message.vectors] if isinstance(message, NotFound) else ids
+            )
+        return self.queue.is_last(message) or (not self.is_open and not self.hashes)
+
     def lacks(self, lacking: dict[bytes, InventoryVector]) -> RequestFailed | None:
-        """Return the failure that a ``notfound`` means; None as long as something may still come."""
-        if not self.hashes or not self.hashes <= lacking.keys():
+        """Return the failure that a ``notfound`` means; None as long as the answer may still come.
+
+        Of many answers each is wanted.
+        """
+        if self.hashes.isdisjoint(lacking) or (self.queue is None and not self.hashes <= lacking.keys()):
             return None
         return RequestNotFound(
             self.question.command, [vector for each, vector in lacking.items() if each in self.hashes]
@@ -106,7 +177,7 @@ def _ids(message: Message) -> tuple[bytes, ...]:
 
 
 Ended = tuple[Any, "Message | None", "Exception | None"]
-"""The token of a request that is over, and its answer or its error."""
+"""The token of a caller, or None if nobody is to be told, and the answer or the error; neither where answers end."""
 
 
 class Requests:
@@ -116,14 +187,18 @@ class Requests:
 
     :ivar waiting: those that wait, in order of asking; empty or None if none does.
     :ivar due: time before which none times out; may be too early, never too late.
+    :ivar full: number of those with answers that wait to be taken.
+    :ivar untaken: bytes of memory of such answers, also of requests that are over.
     """
 
-    __slots__ = ("due", "waiting")
+    __slots__ = ("due", "full", "untaken", "waiting")
 
     def __init__(self) -> None:
         # made when needed
         self.waiting: dict[Request, None] | None = None
         self.due: float | None = None
+        self.full = 0
+        self.untaken = 0
 
     def __len__(self) -> int:
         return len(self.waiting) if self.waiting else 0
@@ -133,13 +208,23 @@ class Requests:
         if self.waiting is None:
             self.waiting = {}
         self.waiting[request] = None
+        self._note_due(request)
+
+    def _note_due(self, request: Request) -> None:
         if request.due is not None and (self.due is None or request.due < self.due):
             self.due = request.due
 
-    def offer(self, message: Message) -> Iterator[Ended]:
+    @property
+    def wants_more(self) -> bool:
+        """Whether a request waits that would take an answer now."""
+        return self.waiting is not None and self.full < len(self.waiting)
+
+    def offer(self, message: Message, size: int = 0) -> Iterator[Ended]:
         """Yield the requests that ``message`` ends: any number that ``matching`` fails, then one at the most.
 
         Their callers are to be told of each before the next is asked for. Requests made meanwhile are not offered it.
+
+        :param size: bytes of memory that the message takes.
         """
         ids = _ids(message)
         for request in list(self.waiting or ()):
@@ -152,10 +237,59 @@ class Requests:
                     yield self._end(request, None, error)
                 continue
             if answered and self._waits(request):
-                yield self._end(request, message, None)
+                if request.queue is None:
+                    yield self._end(request, message, None)
+                else:
+                    yield from self._one_of_many(request, request.queue, message, ids, size)
                 return
         if isinstance(message, (NotFound, Reject)):
             yield from self._refuse(message)
+
+    def _one_of_many(
+        self, request: Request, queue: AnswerQueue, message: Message, ids: tuple[bytes, ...], size: int
+    ) -> Iterator[Ended]:
+        try:
+            is_last = request.is_over(message, ids)
+        except Exception as error:
+            # until() is the caller's
+            if self._waits(request):
+                yield self._end(request, None, error)
+            return
+        if not self._waits(request):
+            return
+        told = queue.put(message, size)
+        if told is None:
+            self.untaken += size
+            self.full += len(queue) == 1
+        request.due = None
+        if is_last:
+            self._remove(request)
+            queue.finish(None)
+        if told is not None:
+            yield told
+
+    def take(self, request: Request, token: Any, now: float) -> Ended | None:
+        """Return the next of many answers, the error or the end; None if ``token`` has to wait for it."""
+        queue = request.queue
+        assert queue is not None
+        before = queue.size
+        was_full = self._waits(request) and len(queue) > 0
+        told = queue.take(token)
+        self.untaken -= before - queue.size
+        if was_full and not queue:
+            self.full -= 1
+        if told is None and request.timeout is not None:
+            request.due = now + request.timeout
+            self._note_due(request)
+        return told
+
+    def forget(self, request: Request) -> None:
+        """Want no further answer of a request with many."""
+        assert request.queue is not None
+        if self._waits(request):
+            self._remove(request)
+        self.untaken -= request.queue.size
+        request.queue.clear()
 
     def _refuse(self, message: NotFound | Reject) -> Iterator[Ended]:
         lacking = {each[1]: each for each in message.vectors} if isinstance(message, NotFound) else {}
@@ -205,10 +339,14 @@ class Requests:
 
     def _end(self, request: Request, answer: Message | None, error: Exception | None) -> Ended:
         self._remove(request)
+        if request.queue is not None:
+            # nobody is to be told now, if nobody waits for an answer now
+            return request.queue.finish(error) or (None, None, error)
         return request.token, answer, error
 
     def _remove(self, request: Request) -> None:
         assert self.waiting is not None
         del self.waiting[request]
+        self.full -= bool(request.queue)
         if not self.waiting:
             self.due = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from itertools import count
 from threading import get_ident
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from txsoter.core.address_push import LastAsked, address_caches, pick_addresses
 from txsoter.core.announcer import checked_vector
+from txsoter.core.answer_iterator import each_answer
 from txsoter.core.connection import Connection
 from txsoter.core.dispatch_table import DispatchTable, Handler
 from txsoter.core.listeners import table_of
@@ -224,6 +225,46 @@ class SoterPeerProtocol(Protocol):
         finally:
             self.__session.driver.run()
         return answer
+
+    def request_all(
+        self,
+        message: Message,
+        expected_type: type[A] | tuple[type[A], ...],
+        *,
+        count: int | None = None,
+        until: Callable[[A], object] | None = None,
+        then: Callable[[A], Message | None] | None = None,
+        timeout: float | None = _CONFIGURED,
+        matching: Callable[[A], object] | None = None,
+        encoding: Encoding = Encoding.BASE,
+    ) -> AsyncGenerator[A, None]:
+        """Send a message, and iterate over its answers: ``async for answer in peer.request_all(...)``.
+
+        The message is sent when the first answer is asked for. Answers are known as with :meth:`request`; those to
+        ``getdata`` are over when everything that it asks for has come. An answer that the loop has not taken keeps
+        the connection from being read, unless another request waits: the loop may await :meth:`request`, and may
+        itself be in a listener. Leave it early by ``break``, or for certain at once by
+        :func:`contextlib.aclosing`.
+
+        :param expected_type: the answers' class, or a tuple of classes. With :class:`~txsoter.wire.NotFound` among
+            them what the remote lacks is an answer as well; without, it is an error.
+        :param count: the number of answers.
+        :param until: tells of an answer whether it is the last.
+        :param then: returns the message to send after an answer, or None behind the last; all its answers follow one
+            by one, as with ``getheaders`` up to the tip.
+        :param timeout: seconds for each answer from when the loop waits for it; None to wait as long as the connection
+            lasts; by default ``request_timeout``.
+        :param matching: tells of a message of these classes whether it is an answer.
+        :return: an asynchronous iterator; it raises a :exc:`~txsoter.errors.RequestFailed` as :meth:`request` does,
+            behind the answers that came before.
+        :raises txsoter.errors.LocalError: when the message cannot be encoded, or another argument cannot be.
+        """
+        session = self.__session
+        timeout = self.config.request_timeout if timeout is _CONFIGURED else timeout
+        request = self.__connection.make_request_all(
+            message, expected_type, timeout, matching, count, until, then, encoding
+        )
+        return each_answer(session.driver, request, then, encoding, lambda: session.now(), Deferred, session.call)
 
     def __give_up(self, answer: Deferred[Any]) -> None:
         self.__connection.give_up(answer)

@@ -356,6 +356,13 @@ class Session:
                 return cross(call_from_thread, self.thread, verb, *args, **kwargs)
         raise LocalError("called from another thread, and neither clock nor transport has callFromThread")
 
+    def call(self, function: Callable[[], None]) -> None:
+        """Call a function in the reactor's thread, at once if this is it."""
+        if get_ident() == self.thread:
+            function()
+        else:
+            self.cross(function)
+
     def wall_seconds(self) -> float:
         """Return the wall-clock time in seconds since 1970; 0 before there is a clock."""
         return 0.0 if self._clock is None else wall(self._clock)()
