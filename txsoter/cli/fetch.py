@@ -11,8 +11,8 @@ from typing import Any
 
 from txsoter.cli.dialling import add_dial_arguments, dialled, in_reactor
 from txsoter.cli.output import utc
-from txsoter.cli.walk import walk_blocks
 from txsoter.command_line import CommandError, Parser, whole
+from txsoter.core.walk import walk_blocks
 from txsoter.errors import TxsoterError
 from txsoter.progress import Progress
 from txsoter.wire import Block
@@ -52,22 +52,21 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def fetch(reactor: Any, options: argparse.Namespace) -> int:
-    """Dial, download, verify, and print.
+    """Dial, download, and print; :func:`walk_blocks` verifies.
 
     :raises CommandError: when the node cannot be connected to, lacks what it listed, or a block is not valid.
     """
     count = 0
     show = _json if options.json else _dot if options.dot else _text
     with Progress(sys.stderr) as progress:
-        progress.show(lambda: f"connecting to {options.endpoint}")
+        progress.stage(f"connecting to {options.endpoint}")
         async with dialled(reactor, options) as peer:
             top = peer.stats().starting_height
             if options.dot:
                 print("digraph soter {\nrankdir=RL; node [shape=box];")
             try:
-                async with aclosing(walk_blocks(peer, options.from_height)) as blocks:
+                async with aclosing(walk_blocks(peer, options.from_height, timeout=options.timeout)) as blocks:
                     async for height, block in blocks:
-                        block.verify()
                         count += 1
                         if sys.stdout.isatty():
                             progress.clear()

@@ -69,11 +69,11 @@ async def peer_info(reactor: Any, options: argparse.Namespace) -> int:
     now = monotonic(reactor)
     began = now()
     with Progress(sys.stderr) as progress:
-        progress.show(lambda: f"connecting to {options.endpoint}")
+        progress.stage(f"connecting to {options.endpoint}")
         async with dialled(reactor, options, on_version=lambda peer, version: versions.append(version)) as peer:
             connected = now()
             pings, ping_error = await _pings(peer, options.pings, now, progress)
-            progress.show(lambda: "waiting for its addresses")
+            progress.stage("waiting for its addresses")
             cache, cache_error = await _addresses(peer)
             stats = peer.stats()
         version = versions[0]
@@ -109,7 +109,7 @@ async def _pings(
     """Return the round trips in seconds, and why there are fewer than ``count``."""
     found: list[float] = []
     while len(found) < count:
-        progress.show(lambda: f"ping {len(found) + 1} of {count}")
+        progress.stage(f"ping {len(found) + 1} of {count}")
         began = now()
         try:
             await peer.request(Ping(randbits(64)), Pong)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred
 
+from txsoter import PeerConfig
 from txsoter.cli.main import main, make_parser
 from txsoter.command_line import CommandError
 from txsoter.test.peer.cases import real_reactor
@@ -45,7 +48,9 @@ async def run_here(
     given = [name, *arguments, "--network", "simnet"]
     options = make_parser(given).parse_args(given)
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    # which the command is not, in a process of its own
+    to_itself = mock.patch("txsoter.cli.dialling.PeerConfig", partial(PeerConfig, allow_self_connections=True))
+    with to_itself, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = await run(real_reactor(), options)
     return status, out.getvalue(), err.getvalue()
 
