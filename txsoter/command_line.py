@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from txsoter.core.sanitize import sanitize
@@ -21,10 +21,10 @@ __all__ = [
     "Parser",
     "UsageError",
     "complain",
-    "exit_status",
     "network",
     "positive",
     "read_size",
+    "run_command",
     "seconds",
     "size",
     "split_host_port",
@@ -71,16 +71,25 @@ def complain(program: str, text: str) -> None:
     print(f"{program}: {sanitize(' '.join(text.split()), 400)}", file=sys.stderr)
 
 
-def exit_status(program: str, run: Callable[[], int]) -> int:
-    """Run a command, and return its exit status; what it raises for users becomes one line.
+def run_command(make_parser: Callable[[], Parser], arguments: Sequence[str]) -> int:
+    """Parse the arguments, run the command, and return its exit status; what it raises for users becomes one line.
 
     A closed pipe is no error: its reader has seen enough.
+
+    :param make_parser: makes the parser, whose options have ``run``, which is called with them, and ``program``, the
+        name that errors begin with.
+    :raises SystemExit: for ``--help``, and arguments that cannot be used.
     """
     # user agents and file names may be in any script, whatever the locale
     getattr(sys.stdout, "reconfigure", lambda **_: None)(errors="backslashreplace")
+    program = ""
     try:
-        status = run()
-        sys.stdout.flush()
+        try:
+            options = make_parser().parse_args(arguments)
+            program = options.program
+            status: int = options.run(options)
+        finally:
+            sys.stdout.flush()
     except CommandError as error:
         complain(program, str(error))
         return error.status

@@ -6,9 +6,17 @@ import sys
 from collections.abc import Sequence
 
 from txsoter.capture.commands import add_arguments
-from txsoter.command_line import Parser, exit_status
+from txsoter.command_line import Parser, run_command
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
+
+
+def make_parser() -> Parser:
+    """Return the parser."""
+    parser = Parser(prog="python -m txsoter.capture")
+    add_arguments(parser)
+    parser.set_defaults(program=parser.prog)
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,11 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     :raises SystemExit: for ``--help``, and arguments that cannot be used.
     """
-    parser = Parser(prog="python -m txsoter.capture")
-    add_arguments(parser)
-    parser.set_defaults(program=parser.prog)
-    options = parser.parse_args(arguments)
-    return exit_status(options.program, lambda: int(options.run(options)))
+    return run_command(make_parser, sys.argv[1:] if arguments is None else arguments)
 
 
 if __name__ == "__main__":

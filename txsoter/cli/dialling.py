@@ -32,7 +32,7 @@ from txsoter.peer.config import PeerConfig
 from txsoter.peer.factory import connect
 from txsoter.peer.protocol import SoterPeerProtocol
 
-__all__ = ["add_dial_arguments", "dialled", "endpoint_at", "in_reactor"]
+__all__ = ["add_dial_arguments", "dialled", "endpoint_at", "in_reactor", "reached_by_ipv6"]
 
 ENDPOINT = "HOST, HOST:PORT, or a Twisted endpoint string such as tcp:127.0.0.1:18555"
 
@@ -59,16 +59,17 @@ def add_dial_arguments(parser: Parser) -> None:
     )
 
 
-def endpoint_at(reactor: Any, text: str, network: Network) -> IStreamClientEndpoint:
+def endpoint_at(reactor: Any, text: str, network: Network, timeout: float) -> IStreamClientEndpoint:
     """Return the endpoint that ``text`` means.
 
+    :param timeout: seconds to connect, if it is no Twisted endpoint string, which has its own.
     :raises UsageError: if it means none.
     """
     # an IPv6 address without brackets has colons, too
     is_ip = parse_ip(text) is not None
     place = (text, network.default_port) if is_ip else split_host_port(text, network.default_port)
     if place is not None:
-        return HostnameEndpoint(reactor, *place)
+        return HostnameEndpoint(reactor, *place, timeout=timeout)
     try:
         endpoint: IStreamClientEndpoint = clientFromString(reactor, text)
     except Exception as error:
@@ -88,7 +89,7 @@ async def dialled(
     :param listeners: as for :class:`txsoter.Listeners`.
     :raises CommandError: when it cannot be connected to.
     """
-    endpoint = endpoint_at(reactor, options.endpoint, options.network)
+    endpoint = endpoint_at(reactor, options.endpoint, options.network, options.timeout)
     config = PeerConfig(
         network=options.network,
         negotiate_timeout=options.timeout,

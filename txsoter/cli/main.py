@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module, metadata
 from typing import Any
 
-from txsoter.command_line import Parser, exit_status
+from txsoter.command_line import Parser, run_command
 
 __all__ = ["main", "make_parser"]
 
@@ -51,7 +51,9 @@ def make_parser(arguments: Sequence[str]) -> Parser:
     # no option before the subcommand takes a value
     chosen = next((each for each in arguments if not each.startswith("-")), None)
     parser = Parser(prog="txsoter", description=DESCRIPTION, epilog=EPILOG)
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version, and exit")
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="print the version and exit"
+    )
     commands = parser.add_subparsers(
         title="commands", description="each has a --help of its own", metavar="COMMAND", required=True
     )
@@ -69,5 +71,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :raises SystemExit: for ``--help``, ``--version``, and arguments that cannot be used.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = make_parser(given).parse_args(given)
-    return exit_status(options.program, lambda: int(options.run(options)))
+    return run_command(lambda: make_parser(given), given)

@@ -14,9 +14,9 @@ from txsoter.command_line import (
     Parser,
     UsageError,
     complain,
-    exit_status,
     network,
     read_size,
+    run_command,
     seconds,
     size,
     split_host_port,
@@ -25,6 +25,13 @@ from txsoter.command_line import (
 from txsoter.errors import FieldError
 from txsoter.networks import SIMNET
 from txsoter.test.programs import ROOT
+
+SNOWMAN = """
+from txsoter.command_line import Parser, run_command
+parser = Parser()
+parser.set_defaults(run=lambda options: print("\\u2603"), program="prog")
+run_command(lambda: parser, [])
+"""
 
 
 class TypesTests(TestCase):
@@ -87,12 +94,14 @@ class ParserTests(TestCase):
 
 class ExitTests(TestCase):
     def run_it(self, error: BaseException) -> tuple[int, str]:
-        def run() -> int:
+        def run(options: argparse.Namespace) -> int:
             raise error
 
+        parser = Parser()
+        parser.set_defaults(run=run, program="prog")
         err = io.StringIO()
         with contextlib.redirect_stderr(err):
-            status = exit_status("prog", run)
+            status = run_command(lambda: parser, [])
         return status, err.getvalue()
 
     def test_errors_are_one_line(self) -> None:
@@ -107,6 +116,21 @@ class ExitTests(TestCase):
     def test_an_interrupt_is_quiet(self) -> None:
         self.assertEqual(self.run_it(KeyboardInterrupt()), (130, ""))
 
+    def test_an_interrupt_while_the_command_is_imported(self) -> None:
+        def make_parser() -> Parser:
+            raise KeyboardInterrupt
+
+        self.assertEqual(run_command(make_parser, []), 130)
+
+    def test_help_whose_reader_goes_away(self) -> None:
+        """Neither a traceback nor a complaint of the interpreter's at its end."""
+        command = [sys.executable, "-m", "txsoter", "--help"]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert process.stdout is not None and process.stderr is not None
+        with process.stdout, process.stderr:
+            process.stdout.close()
+            self.assertEqual((process.stderr.read(), process.wait(20)), (b"", 0))
+
     def test_faults_of_ours_are_not_hidden(self) -> None:
         with self.assertRaises(ZeroDivisionError):
             self.run_it(ZeroDivisionError())
@@ -119,9 +143,8 @@ class ExitTests(TestCase):
 
     def test_output_in_a_locale_without_its_characters(self) -> None:
         """A remote's name must not end the program."""
-        script = "from txsoter.command_line import exit_status; exit_status('prog', lambda: print('\\u2603'))"
         done = subprocess.run(
-            [sys.executable, "-c", script],
+            [sys.executable, "-c", SNOWMAN],
             cwd=ROOT,
             env={"PYTHONIOENCODING": "ascii"},
             capture_output=True,

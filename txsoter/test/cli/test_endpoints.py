@@ -15,7 +15,7 @@ from txsoter.networks import SIMNET, TESTNET1
 
 class EndpointTests(TestCase):
     def at(self, text: str, network: Any = SIMNET) -> Any:
-        return endpoint_at(MemoryReactorClock(), text, network)
+        return endpoint_at(MemoryReactorClock(), text, network, 10.0)
 
     def test_hosts_with_and_without_a_port(self) -> None:
         for text, shown in (

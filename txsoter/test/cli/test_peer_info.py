@@ -121,8 +121,8 @@ async def test_what_is_not_answered_is_said() -> None:
 
 
 @over_sockets()
-async def test_the_cache_is_not_asked_for_over_ipv6() -> None:
-    """A soterd would list our address, and die of it."""
+async def test_the_cache_is_not_asked_for() -> None:
+    """Over IPv6, where a soterd would list our address, and die of it; and with --no-addresses."""
     asked = []
     served = FakeNode(recorded(), hooks={"on_getaddrcache": lambda peer, question: asked.append(question)})
     try:
@@ -131,7 +131,10 @@ async def test_the_cache_is_not_asked_for_over_ipv6() -> None:
         pytest.skip("no IPv6 here")
     async with NodePort(served, listening) as port:
         _, out, _ = await run_here(peer_info, "peer-info", f"[::1]:{port.number}")
-    assert "not asked for: the connection is IPv6" in out
+    assert "not asked for over IPv6" in out
+    async with await served.listen(real_reactor()) as port:
+        _, out, _ = await run_here(peer_info, "peer-info", port.endpoint, "--no-addresses")
+    assert "addresses     not asked for\n" in out
     assert asked == []
 
 
