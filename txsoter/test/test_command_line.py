@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import os
 import subprocess
 import sys
 from unittest import TestCase
@@ -125,7 +126,9 @@ class ExitTests(TestCase):
     def test_help_whose_reader_goes_away(self) -> None:
         """Neither a traceback nor a complaint of the interpreter's at its end."""
         command = [sys.executable, "-m", "txsoter", "--help"]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        # what is buffered is what the interpreter tries to write at its end
+        buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        process = subprocess.Popen(command, cwd=ROOT, env=buffered, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert process.stdout is not None and process.stderr is not None
         with process.stdout, process.stderr:
             process.stdout.close()
