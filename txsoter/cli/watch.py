@@ -16,7 +16,7 @@ from txsoter.cli.output import utc
 from txsoter.clock import wall
 from txsoter.command_line import CommandError, Parser, whole
 from txsoter.core.sanitize import sanitize
-from txsoter.errors import ConnectionClosed
+from txsoter.errors import ConnectionClosed, InvalidBlock
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.wire import Block, GetData, Hash, Headers, Inv, InventoryType, SendHeaders, Tx
 
@@ -26,17 +26,18 @@ DESCRIPTION = """\
 Dials a node, and prints a line for each block and transaction that it announces: time (UTC), event, kind, height (- if
 the node does not say), hash. With --fetch blocks and transactions have a second line, once they were received.
 
-It ends after --count lines (exit status 0), or when the node closes the connection (exit status 1).
+It ends after --count lines (exit status 0); or when the node closes the connection, or sends a block whose header does
+not commit to its transactions and parents (exit status 1).
 """
 
 EPILOG = """\
 --json prints an object for each line:
   time     UTC in ISO 8601
-  event    announced or fetched
+  event    announced or received
   kind     block, header or tx
   hash     as block explorers show it
   height   of an announced block; null when the node does not say
-A fetched block has size (bytes), transactions (their number) and parents (hashes); a fetched tx inputs and outputs
+A received block has size (bytes), transactions (their number) and parents (hashes); a received tx inputs and outputs
 (their numbers).
 """
 
@@ -57,7 +58,7 @@ def add_arguments(parser: Parser) -> None:
     parser.description, parser.epilog = DESCRIPTION, EPILOG
     add_dial_arguments(parser)
     parser.add_argument("--headers", action="store_true", help="ask the node to announce blocks by their headers")
-    parser.add_argument("--fetch", action="store_true", help="fetch what is announced, and print it, too")
+    parser.add_argument("--fetch", action="store_true", help="fetch what is announced, and print a line for it, too")
     parser.add_argument("--count", type=whole(1), metavar="N", help="end after N lines")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.set_defaults(run=run)
@@ -91,12 +92,17 @@ async def watch(reactor: Any, options: argparse.Namespace) -> int:
             printer.show("announced", "header", header.hash, height=None)
 
     def on_block(peer: SoterPeerProtocol, block: Block, payload: bytes) -> None:
+        try:
+            block.verify()
+        except InvalidBlock as error:
+            printer.end(CommandError(f"{options.endpoint}: {error}"))
+            return
         parents = [str(parent.hash) for parent in block.parents]
         counts = {"size": len(payload), "transactions": len(block.transactions)}
-        printer.show("fetched", "block", block.hash, **counts, parents=parents)
+        printer.show("received", "block", block.hash, **counts, parents=parents)
 
     def on_tx(peer: SoterPeerProtocol, tx: Tx) -> None:
-        printer.show("fetched", "tx", tx.txid, inputs=len(tx.inputs), outputs=len(tx.outputs))
+        printer.show("received", "tx", tx.txid, inputs=len(tx.inputs), outputs=len(tx.outputs))
 
     async with dialled(
         reactor,

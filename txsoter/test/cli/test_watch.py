@@ -14,7 +14,7 @@ from txsoter.test.cli.support import assert_one_line, command, run_here
 from txsoter.test.node import FakeNode, recorded
 from txsoter.test.peer.cases import over_sockets, real_reactor
 from txsoter.testing.soterd import eventually
-from txsoter.wire import GetBlocks, GetData, Inv, InventoryType, InventoryVector, Ping, Pong, Tx, TxIn
+from txsoter.wire import Block, GetBlocks, GetData, Inv, InventoryType, InventoryVector, Ping, Pong, Tx, TxIn
 
 HEIGHT, BLOCK = recorded()[-1]
 TX = Tx(inputs=[TxIn(SIMNET.genesis_hash, 0, witness=(b"proof",))])
@@ -46,8 +46,8 @@ async def test_lines() -> None:
         node.announce_transaction(TX)
         await program.says(f"announced  block   {HEIGHT:>8}  {BLOCK.hash}\n")
         await program.says(f"announced  tx             -  {TX.txid}\n")
-        await program.says(f"fetched    tx             -  {TX.txid}  1 inputs, 0 outputs\n")
-        await program.says(f"fetched    block          -  {BLOCK.hash}  ")
+        await program.says(f"received   tx             -  {TX.txid}  1 inputs, 0 outputs\n")
+        await program.says(f"received   block          -  {BLOCK.hash}  ")
         await program.says(f"parents {' '.join(str(each.hash) for each in BLOCK.parents)}\n")
         (peer,) = node.peers
         answer = await peer.request(GetBlocks(height=0), Inv)
@@ -88,9 +88,22 @@ async def test_fetched() -> None:
     asked = [len(each.vectors) for each in node.questions if isinstance(each, GetData)]
     assert asked == [1000, 1000, 501]
     fetched = json.loads(out.splitlines()[-1])
-    assert (fetched["event"], fetched["transactions"]) == ("fetched", len(BLOCK.transactions))
+    assert (fetched["event"], fetched["transactions"]) == ("received", len(BLOCK.transactions))
     assert fetched["parents"] == [str(each.hash) for each in BLOCK.parents]
     assert set(fetched) <= set(re.findall(r"\w+", EPILOG))
+
+
+@over_sockets()
+async def test_a_false_block_ends_it() -> None:
+    """Its header does not commit to what came: one line names it, and its parents are not printed."""
+    false = Block(header=BLOCK.header, parents=BLOCK.parents[:0], transactions=BLOCK.transactions)
+    node = announcing(InventoryVector(InventoryType.BLOCK, BLOCK.hash, HEIGHT))
+    node.blocks[BLOCK.hash] = (HEIGHT, false)
+    arguments = ("watch", "--network", "simnet", "--fetch")
+    async with await node.listen(real_reactor()) as port, command(*arguments, port.endpoint) as program:
+        await program.ended()
+        assert_one_line(program, port.endpoint, str(BLOCK.hash), "parents")
+    assert "received" not in program.out
 
 
 @over_sockets()
