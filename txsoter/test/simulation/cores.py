@@ -142,6 +142,12 @@ class WatchedCore(Watched, SpeakingCore):  # type: ignore[misc]
             self.begins_at(self)
         super().knocked()
 
+    def unsent(self) -> tuple[int, int]:
+        """The messages that wait to be sent, and their bytes."""
+        channel = self.connection.channel
+        queue, early = channel.queue, channel.handshake.early
+        return (len(queue), queue.waiting) if early is None else (len(queue) + len(early), queue.waiting + early.size)
+
     def log(self, level: str, text: str, error: BaseException | None = None, /, **fields: Any) -> None:
         if error is not None and not isinstance(error, Deliberate):
             self.side.ledger.complain(f"{self.side}: {text.format(**fields)}: {error!r}")
