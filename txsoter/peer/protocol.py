@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from txsoter.core.address_push import address_caches, pick_addresses
 from txsoter.core.announcer import checked_vector
-from txsoter.core.answer_iterator import each_answer
+from txsoter.core.answer_iterator import each_answer, make_request_all
 from txsoter.core.connection import Connection
 from txsoter.core.dispatch_table import DispatchTable, Handler
 from txsoter.core.listeners import table_of
@@ -254,8 +254,8 @@ class SoterPeerProtocol(Protocol):
         """
         session = self.__session
         timeout = self.config.request_timeout if timeout is _CONFIGURED else timeout
-        request = self.__connection.make_request_all(
-            message, expected_type, timeout, matching, count, until, then, encoding
+        request = make_request_all(
+            self.__connection, message, expected_type, timeout, matching, count, until, then, encoding
         )
         return each_answer(session.driver, request, then, encoding, lambda: session.now(), Deferred, session.call)
 
