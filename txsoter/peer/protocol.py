@@ -234,7 +234,8 @@ class SoterPeerProtocol(Protocol):
         """Send a message, and iterate over its answers: ``async for answer in peer.request_all(...)``.
 
         The message is sent when the first answer is asked for. Answers are known as with :meth:`request`; those to
-        ``getdata`` are over when everything that it asks for has come. An answer that the loop has not taken keeps
+        ``getdata`` are over when everything that it asks for has come, the transactions of filtered blocks included if
+        ``Tx`` is among the classes. An answer that the loop has not taken keeps
         the connection from being read, unless another request waits: the loop may await :meth:`request`, and may
         itself be in a listener. Leave it early by ``break``, or for certain at once by
         :func:`contextlib.aclosing`.
