@@ -14,7 +14,7 @@ from txsoter.aio.session import Session
 from txsoter.aio.waiters import Answer, fail
 from txsoter.core.address_push import address_caches, pick_addresses
 from txsoter.core.announcer import checked_vector
-from txsoter.core.answer_iterator import each_answer
+from txsoter.core.answer_iterator import each_answer, make_request_all
 from txsoter.core.dispatch_table import DispatchTable, Handler
 from txsoter.core.listeners import table_of
 from txsoter.core.log_text import MessageLog
@@ -169,8 +169,8 @@ class Peer:
         """
         session = self._session
         timeout = self.config.request_timeout if timeout is _CONFIGURED else timeout
-        request = self._connection.make_request_all(
-            message, expected_type, timeout, matching, count, until, then, encoding
+        request = make_request_all(
+            self._connection, message, expected_type, timeout, matching, count, until, then, encoding
         )
         create = session.loop.create_future
         return each_answer(self._driver, request, then, encoding, session.now, create, lambda function: function())

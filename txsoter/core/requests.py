@@ -21,7 +21,6 @@ from txsoter.errors import (
 from txsoter.wire import (
     Block,
     GetData,
-    InventoryType,
     InventoryVector,
     MerkleBlock,
     Message,
@@ -70,18 +69,8 @@ def check_request_all(
     classes = expected if isinstance(expected, tuple) and expected else (expected,)
     for each in classes:
         check_request(question, each, timeout, matching)  # type: ignore[arg-type]  # which it says
-    check_end(count, until, then, isinstance(question, GetData) and not _is_open(question, classes, matching))
+    check_end(count, until, then, isinstance(question, GetData) and matching is None)
     return classes  # type: ignore[return-value]  # checked
-
-
-_FILTERED = (InventoryType.FILTERED_BLOCK, InventoryType.WITNESS_FILTERED_BLOCK)
-
-
-def _is_open(question: Message, classes: tuple[Any, ...], matching: Matching | None) -> bool:
-    """Tell whether more may come than what is asked for by its hash: the transactions behind a filtered block."""
-    if not isinstance(question, GetData) or matching is not None:
-        return True
-    return Tx in classes and any(vector[0] in _FILTERED for vector in question.vectors)
 
 
 class Request:
@@ -93,7 +82,7 @@ class Request:
     :ivar queue: of the answers, if there may be many.
     """
 
-    __slots__ = ("due", "expected", "hashes", "is_open", "matching", "question", "queue", "timeout", "token")
+    __slots__ = ("due", "expected", "hashes", "matching", "question", "queue", "timeout", "token")
 
     def __init__(
         self,
@@ -113,7 +102,6 @@ class Request:
         self.queue = queue
         # of many answers, each has its time from when it is waited for
         self.due = None if timeout is None or queue is not None else now + timeout
-        self.is_open = queue is None
         self.hashes: set[bytes] = set()
         self.ask(question)
 
@@ -121,9 +109,6 @@ class Request:
         """Go on with another question."""
         self.question = question
         self.hashes = {vector[1] for vector in question.vectors} if isinstance(question, GetData) else set()
-        if self.queue is not None:
-            assert isinstance(self.expected, tuple)
-            self.is_open = _is_open(question, self.expected, self.matching)
 
     def answered_by(self, message: Message, ids: tuple[bytes, ...]) -> bool:
         """Tell whether ``message``, which has those ids, is the answer. May raise what ``matching`` raises."""
@@ -134,20 +119,29 @@ class Request:
         if self.hashes and isinstance(message, NotFound):
             return any(vector[1] in self.hashes for vector in message.vectors)
         if ids and isinstance(self.question, GetData):
-            by_filter = self.queue is not None and self.is_open and isinstance(message, Tx)
-            return by_filter or not self.hashes.isdisjoint(ids)
+            return not self.hashes.isdisjoint(ids)
         if isinstance(message, Pong) and isinstance(self.question, Ping):
             return message.nonce == self.question.nonce
         return True
 
     def is_over(self, message: Message, ids: tuple[bytes, ...]) -> bool:
-        """Count one of many answers; tell whether it is the last. May raise what ``until`` raises."""
+        """Count one of many answers; tell whether it is the last. May raise what ``until`` raises.
+
+        :raises InvalidProof: for a filtered block that does not tell which transactions follow it.
+        """
         assert self.queue is not None
         if self.hashes:
             self.hashes.difference_update(
                 [vector[1] for vector in message.vectors] if isinstance(message, NotFound) else ids
             )
-        return self.queue.is_last(message) or (not self.is_open and not self.hashes)
+        if isinstance(message, MerkleBlock) and self.has_hashes and issubclass(Tx, self.expected):
+            self.hashes.update(message.matched())
+        return self.queue.is_last(message) or (self.has_hashes and not self.hashes)
+
+    @property
+    def has_hashes(self) -> bool:
+        """Whether answers are known by their hashes."""
+        return isinstance(self.question, GetData) and self.matching is None
 
     def lacks(self, lacking: dict[bytes, InventoryVector]) -> RequestFailed | None:
         """Return the failure that a ``notfound`` means; None as long as the answer may still come.

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from txsoter.core.address_push import address_caches, pick_addresses
 from txsoter.core.announcer import checked_vector
-from txsoter.core.answer_iterator import each_answer
+from txsoter.core.answer_iterator import each_answer, make_request_all
 from txsoter.core.connection import Connection
 from txsoter.core.dispatch_table import DispatchTable, Handler
 from txsoter.core.listeners import table_of
@@ -234,7 +234,8 @@ class SoterPeerProtocol(Protocol):
         """Send a message, and iterate over its answers: ``async for answer in peer.request_all(...)``.
 
         The message is sent when the first answer is asked for. Answers are known as with :meth:`request`; those to
-        ``getdata`` are over when everything that it asks for has come. An answer that the loop has not taken keeps
+        ``getdata`` are over when everything that it asks for has come, the transactions of filtered blocks included if
+        ``Tx`` is among the classes. An answer that the loop has not taken keeps
         the connection from being read, unless another request waits: the loop may await :meth:`request`, and may
         itself be in a listener. Leave it early by ``break``, or for certain at once by
         :func:`contextlib.aclosing`.
@@ -254,8 +255,8 @@ class SoterPeerProtocol(Protocol):
         """
         session = self.__session
         timeout = self.config.request_timeout if timeout is _CONFIGURED else timeout
-        request = self.__connection.make_request_all(
-            message, expected_type, timeout, matching, count, until, then, encoding
+        request = make_request_all(
+            self.__connection, message, expected_type, timeout, matching, count, until, then, encoding
         )
         return each_answer(session.driver, request, then, encoding, lambda: session.now(), Deferred, session.call)
 

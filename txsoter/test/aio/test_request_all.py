@@ -11,6 +11,7 @@ from txsoter.core.state import State
 from txsoter.errors import (
     CloseCause,
     FieldError,
+    InvalidProof,
     RequestClosed,
     RequestFailed,
     RequestNotFound,
@@ -38,6 +39,7 @@ from txsoter.wire import (
     Reject,
     Tx,
 )
+from txsoter.wire.partial_merkle import partial_tree, proven
 
 FILTERS = [CFilter(hash_of(number), bytes([number])) for number in range(1, 6)]
 ASKED = GetCFilters(start_height=1, stop=hash_of(5))
@@ -109,18 +111,49 @@ async def test_getdata_is_over_when_everything_has_come(world: World) -> None:
     assert taken == [two, one]
 
 
+def filtered(*wanted_: Tx) -> MerkleBlock:
+    """A block that proves these, and holds another transaction."""
+    txids = [each.txid for each in (*wanted_, tx(99))]
+    hashes, flags = partial_tree(txids, [*[True] * len(wanted_), False])
+    root, _ = proven(len(txids), hashes, flags)
+    return MerkleBlock(BlockHeader(merkle_root=root), len(txids), hashes, flags)
+
+
 @conversation
-async def test_classes(world: World) -> None:
-    """A filtered block and its transactions, in the order in which they come."""
+async def test_filtered_blocks_and_their_transactions(world: World) -> None:
+    """In the order in which they come; each block says which transactions follow, and behind the last it is over."""
     peer, remote = await world.scripted()
-    merkle = MerkleBlock(BlockHeader(nonce=5))
+    first, second = filtered(tx(1), tx(2)), filtered(tx(3))
     taken: list[Any] = []
-    question = wanted(merkle, kind=InventoryType.FILTERED_BLOCK)
-    over = world.start(collect(peer.request_all(question, (MerkleBlock, Tx), count=3), taken))
+    question = wanted(first, second, kind=InventoryType.FILTERED_BLOCK)
+    over = world.start(collect(peer.request_all(question, (MerkleBlock, Tx)), taken))
     await remote.hear()
-    remote.say(merkle, tx(1), MerkleBlock(BlockHeader(nonce=6)), tx(2))
+    remote.say(first, tx(1), filtered(tx(8)), tx(8), tx(2), second, tx(3), tx(1))
     await over
-    assert taken == [merkle, tx(1), tx(2)]
+    assert taken == [first, tx(1), tx(2), second, tx(3)]
+
+
+@conversation
+async def test_a_filtered_block_that_proves_nothing(world: World) -> None:
+    """It is an error, for nothing tells what follows; unless no transactions are asked for."""
+    peer, remote = await world.scripted()
+    false = MerkleBlock(BlockHeader(nonce=5), 1, [hash_of(1)], b"\x01")
+    question = wanted(false, kind=InventoryType.FILTERED_BLOCK)
+    over = world.start(_invalid(peer.request_all(question, (MerkleBlock, Tx))))
+    await remote.hear()
+    remote.say(false)
+    await over
+    taken: list[Any] = []
+    over = world.start(collect(peer.request_all(question, MerkleBlock), taken))
+    await remote.hear()
+    remote.say(false)
+    await over
+    assert taken == [false]
+
+
+async def _invalid(answers: Any) -> None:
+    with pytest.raises(InvalidProof):
+        await answers.__anext__()
 
 
 @conversation
@@ -262,7 +295,6 @@ async def test_arguments(world: World) -> None:
         ("count", ASKED, CFilter, {}),
         ("count", ASKED, CFilter, {"count": 0}),
         ("count", one, Block, {"matching": bool}),
-        ("count", wanted(MerkleBlock(), kind=InventoryType.FILTERED_BLOCK), (MerkleBlock, Tx), {}),
         ("until", ASKED, CFilter, {"until": 5}),
         ("then", ASKED, CFilter, {"then": 5}),
         ("timeout", ASKED, CFilter, {"count": 1, "timeout": 0}),
