@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from txsoter.core import announcements, deadlines
 from txsoter.core.address_push import AskedBefore
 from txsoter.core.channel import Channel, RandomSource, close_reason
 from txsoter.core.config import ConnectionConfig
-from txsoter.core.deadlines import SLOW_HANDLER
 from txsoter.core.dispatch_table import DispatchTable
-from txsoter.core.events import FLUSH, Event, Observed, Received, WriteFailed
+from txsoter.core.events import Event, WriteFailed
 from txsoter.core.rate_limit import RateLimit
-from txsoter.core.reader import MESSAGE_OVERHEAD
-from txsoter.core.requests import Ended, Request, check_request
-from txsoter.core.rules import first_is_no_version, malformed_received, say_version
+from txsoter.core.requests import Request, check_request
+from txsoter.core.rules import say_version
 from txsoter.core.sanitize import sanitize
-from txsoter.core.send_queue import BATCH, PIECE, Entry
+from txsoter.core.send_queue import Entry
 from txsoter.core.state import State, Trigger, transition
 from txsoter.core.traffic import Traffic
+from txsoter.core.turns import Turns
 from txsoter.errors import (
     CloseCause,
     ClosedBy,
@@ -27,15 +26,11 @@ from txsoter.errors import (
     ConnectionClosed,
     IllegalTransition,
     LocalError,
-    MalformedMessage,
     RequestClosed,
 )
-from txsoter.wire import Encoding, GetBlocks, GetHeaders, InventoryVector, Message, Reject, Version
-from txsoter.wire.framing import HEADER_SIZE
+from txsoter.wire import Encoding, GetBlocks, GetHeaders, InventoryVector, Message, Reject
 
 __all__ = ["Connection"]
-
-_NEGOTIATING = State.NEGOTIATING
 
 
 class Connection:
@@ -49,23 +44,16 @@ class Connection:
     All times are seconds of one clock that nobody can set.
 
     :ivar channel: its parts.
-    :ivar withholds: our full send queue, or the rate limit, keeps us from reading.
+    :ivar turns: whose turn it is.
     :param table: of :func:`~txsoter.core.rules.make_dispatch_table`; may serve all connections of that config.
     :param random: source of nonces and jitter.
     """
 
-    __slots__ = ("_answer", "_heard", "_offered", "_watermark", "channel", "withholds")
+    __slots__ = ("channel", "turns")
 
     def __init__(self, config: ConnectionConfig, inbound: bool, table: DispatchTable, random: RandomSource) -> None:
         self.channel = Channel(config, inbound, table, random)
-        # bytes in the send queue from which reading has to stop, or a batch is due
-        self._watermark = min(PIECE, config.soft_queue_limit + 1)
-        self._heard = False
-        # a message that answers a request, and whose turn is next
-        self._answer: Received | MalformedMessage | None = None
-        # requests that a message still has to be offered to, until their callers have been told of it
-        self._offered: Iterator[Ended] | None = None
-        self.withholds = False
+        self.turns = Turns(self.channel)
 
     # -- beginning and ending ------------------------------------------------------------------
 
@@ -137,7 +125,7 @@ class Connection:
                 detail = "; ".join(each for each in (detail, hint) if each)
             channel.reason = close_reason(by, cause, detail, command, reject)
         was_closing, channel.state = channel.state.is_closing, transition(channel.state, Trigger.LOST)
-        self._answer = None
+        self.turns.forget()
         channel.finish(was_closing)
 
     # -- reading -------------------------------------------------------------------------------
@@ -159,160 +147,19 @@ class Connection:
         A message, which is a tuple, is in hand from now on: call :meth:`handled` when its handlers are done, be it at
         once or later. Messages behind it have to wait; they are read ahead only for an answer that a handler waits for.
         """
-        channel = self.channel
-        if channel.events or (self._offered is not None and self._offer()):
-            return self._emit()
-        if channel.in_hand is not None:
-            return self._read_ahead()
-        if self._answer is not None:
-            # those who asked have been told; they may have hung up, but it has come
-            item, self._answer = self._answer, None
-            if self._take_turn(item):
-                return self._emit()
-        queue, reader, requests = channel.queue, channel.reader, channel.requests
-        while not channel.state.is_closing:
-            if queue.waiting >= self._watermark or len(queue.entries) >= BATCH:
-                if not queue.paused:
-                    return FLUSH
-                if not channel.may_read():
-                    break
-            elif (channel.rate_limit is not None or requests.full) and not channel.may_read():
-                break
-            if reader.ahead:
-                item = reader.pop_ahead()
-            else:
-                found = reader.read()
-                if found is None:
-                    break
-                item = found
-                if (requests.waiting or channel.rate_limit is not None) and self._is_answer(item):
-                    # those who asked are told before its turn
-                    self._answer = item
-                    return self._emit()
-            if self._take_turn(item):
-                return self._emit()
-        self._end_turn()
-        return None
-
-    def _emit(self) -> Event:
-        channel = self.channel
-        event = channel.events.pop(0)
-        if isinstance(event, tuple):
-            channel.in_hand = event
-            channel.handled_since = channel.now
-        return event
-
-    def _is_answer(self, item: Received | MalformedMessage) -> bool:
-        """Count a message that was read, and offer it to requests; tell whether one of them has ended."""
-        channel = self.channel
-        if not isinstance(item, tuple):
-            return False
-        if channel.rate_limit is not None:
-            channel.rate_limit.spend(HEADER_SIZE + len(item[2]), channel.now)
-        # no request is sent before the handshake lets it go
-        if not channel.requests.waiting or channel.handshake.early is not None:
-            return False
-        self._offered = channel.requests.offer(item[1], len(item[2]) + MESSAGE_OVERHEAD)
-        return self._offer()
-
-    def _offer(self) -> bool:
-        """Go on offering a message to requests; tell whether one of them has ended."""
-        assert self._offered is not None
-        for ended in self._offered:
-            # its caller is told before the next one is offered the message
-            self.channel.end_requests((ended,))
-            if self.channel.events:
-                return True
-        self._offered = None
-        return False
-
-    def _take_turn(self, item: Received | MalformedMessage) -> bool:
-        """Do our own part for a message, and emit it if the application has handlers; tell whether there are events."""
-        channel, counters = self.channel, self.channel.counters
-        if not isinstance(item, tuple):
-            if malformed_received(channel, item) and item.in_header:
-                channel.reader.skip()
-            return bool(channel.events)
-        command, message, payload, used, check = item
-        shared, size = command.shared, len(payload)
-        self._heard = True
-        traffic = command.traffic
-        traffic.messages += 1
-        traffic.bytes += HEADER_SIZE + size
-        if used != size:
-            counters.trailing_bytes += size - used
-        channel.last_reject = None
-        if shared.answers and channel.stall is not None:
-            channel.stall.received(shared.command)
-        if channel.state is _NEGOTIATING and shared.message_class is not Version:
-            first_is_no_version(channel, message)
-        elif not channel.state.is_closing:
-            accepted = shared.built_in is None or shared.built_in(channel, message, check) is not False
-            if accepted and not channel.state.is_closing:
-                if shared.handlers:
-                    channel.events.append(item)
-                    return True
-                if shared.after_handlers is not None:
-                    shared.after_handlers(channel, ())
-                return bool(channel.events)
-        if channel.table.observes_reads:
-            channel.events.append(Observed(HEADER_SIZE + size, message, payload, None))
-        return bool(channel.events)
-
-    def _read_ahead(self) -> Event | None:
-        """Look for what the handler in hand may wait for."""
-        channel = self.channel
-        if channel.slow_handler_due is None:
-            # while we handle it, the remote waits for us
-            channel.remote_clock.stop(channel.handled_since)
-            channel.slow_handler_due = channel.handled_since + SLOW_HANDLER
-            channel.rearm = True
-        while not channel.state.is_closing and channel.may_read_ahead():
-            item = channel.reader.read()
-            if item is None:
-                break
-            channel.reader.push_ahead(item)
-            if self._is_answer(item):
-                return self._emit()
-        self._end_turn()
-        return None
-
-    def _end_turn(self) -> None:
-        channel = self.channel
-        if self._heard:
-            # once a turn, not once a message
-            self._heard = False
-            channel.heard_at = channel.remote_clock.seconds(channel.now)
-        withholds = (
-            channel.queue.waiting > channel.config.soft_queue_limit
-            or channel.rate_limit is not None
-            or channel.requests.full > 0
-        ) and not channel.may_read()
-        if withholds or self.withholds:
-            channel.rearm = True
-            if withholds is not self.withholds:
-                # what the remote has said meanwhile we have not read: that is our doing
-                self.withholds = withholds
-                (channel.remote_clock.stop if withholds else channel.remote_clock.go_on)(channel.now)
+        return self.turns.next_event()
 
     def handled(self, now: float, results: Sequence[Any] = ()) -> None:
         """Note that the handlers of the message in hand are done.
 
         :param results: those of them that were not None.
         """
-        channel = self.channel
-        channel.now = now
-        message, channel.in_hand, channel.handler = channel.in_hand, None, None
-        assert message is not None
-        if channel.slow_handler_due is not None:
-            channel.slow_handler_due = None
-            channel.remote_clock.go_on(now)
-        elif channel.remote_clock.stopped_at is None:
-            # done at once, which took some time as well
-            channel.remote_clock.stood_still += now - channel.handled_since
-        after_handlers = message[0].shared.after_handlers
-        if after_handlers is not None and not channel.state.is_closing:
-            after_handlers(channel, results)
+        self.turns.handled(now, results)
+
+    @property
+    def wants_data(self) -> bool:
+        """True if reading on could lead to anything now."""
+        return self.turns.wants_data
 
     def handler_failed(self, error: BaseException, detail: str, command: str) -> bool:
         """Count a handler that failed: its own fault, not the remote's.
@@ -332,14 +179,6 @@ class Connection:
         """Find the handlers of the messages that are read from now on in ``table``."""
         self.channel.table = table
         self.channel.reader.use_table(table)
-
-    @property
-    def wants_data(self) -> bool:
-        """True if reading on could lead to anything now."""
-        channel = self.channel
-        if channel.state.is_closing:
-            return True
-        return channel.may_read() if channel.in_hand is None else channel.may_read_ahead()
 
     # -- writing -------------------------------------------------------------------------------
 

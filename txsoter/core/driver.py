@@ -214,11 +214,11 @@ class Driver:
             self._again = True
             return
         self._phase = HANDLING
-        connection, channel = self.connection, self.connection.channel
+        channel, next_event = self.connection.channel, self.connection.turns.next_event
         try:
             while True:
                 self._again = False
-                while (event := connection.next_event()) is not None:
+                while (event := next_event()) is not None:
                     if event.__class__ is tuple:
                         self._handle(event)
                     elif event is FLUSH:
@@ -255,7 +255,7 @@ class Driver:
                 connection.written(piece[1])
                 if channel.table.observes_writes:
                     adapter.written(piece[1])
-                if connection.withholds:
+                if connection.turns.withholds:
                     self._again = True
         finally:
             self._phase = before
@@ -267,7 +267,7 @@ class Driver:
         if channel.state.is_closing:
             self._settle_closing()
         else:
-            wanted = connection.wants_data
+            wanted = connection.turns.wants_data
             if wanted is not self._reading:
                 self._reading = wanted
                 self._adapter.set_reading(wanted)
@@ -317,7 +317,7 @@ class Driver:
                 if not self._finished(result, message, index + 1, results):
                     channel.handler = handlers[index]
                     return
-        self.connection.handled(adapter.now(), results or ())
+        self.connection.turns.handled(adapter.now(), results or ())
 
     def _finished(self, result: Any, message: Received, following: int, results: list[Any]) -> bool:
         """Keep the result of a handler; tell whether it is there already.

@@ -14,13 +14,13 @@ class RateTests(ConnectionTestCase):
         counts = []
         for _ in range(5):
             counts.append(len(end.turns))
-            self.assertEqual((end.connection.wants_data, end.connection.withholds), (False, True))
+            self.assertEqual((end.connection.wants_data, end.connection.turns.withholds), (False, True))
             end.advance(1)
         # of the second's worth that may come at once, version and verack were two
         self.assertEqual(counts, [8, 18, 28, 38, 48])
         end.advance(10)
         self.assertEqual(end.turns, [FeeFilter(number) for number in range(100)])
-        self.assertEqual((end.connection.wants_data, end.connection.withholds), (True, False))
+        self.assertEqual((end.connection.wants_data, end.connection.turns.withholds), (True, False))
 
     def test_bytes_a_second(self) -> None:
         end = self.ready(simnet(max_bytes_per_second=100_000))

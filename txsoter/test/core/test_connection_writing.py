@@ -166,11 +166,11 @@ class BackPressureTests(ConnectionTestCase):
         end.send(filler(1000))
         self.assertTrue(end.connection.wants_data)
         end.send(filler(100))
-        self.assertEqual((end.connection.wants_data, end.connection.withholds), (False, True))
+        self.assertEqual((end.connection.wants_data, end.connection.turns.withholds), (False, True))
         end.feed(FeeFilter(1))
         self.assertEqual(end.turns, [])
         end.take()
-        self.assertEqual((end.turns, end.connection.withholds), ([FeeFilter(1)], False))
+        self.assertEqual((end.turns, end.connection.turns.withholds), ([FeeFilter(1)], False))
 
     def test_unless_nothing_is_taken_for_5_s(self) -> None:
         end = self.ready(simnet(soft_queue_limit=1000))

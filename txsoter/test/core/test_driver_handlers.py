@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 from unittest import TestCase, mock
 
-from txsoter.core.connection import Connection
 from txsoter.core.dispatch_table import Handler
 from txsoter.core.state import State
+from txsoter.core.turns import Turns
 from txsoter.errors import CloseCause, ClosedBy
 from txsoter.test.core.ends import frame, remote_version, simnet
 from txsoter.test.core.fake_adapter import FakeAdapter, Later
@@ -193,12 +193,12 @@ class ResultsTests(HandlerTestCase):
             lambda fee: Later().succeed(None),
             lambda fee: Later().fail(ValueError()),
         )
-        with mock.patch.object(Connection, "handled", autospec=True, side_effect=Connection.handled) as handled:
+        with mock.patch.object(Turns, "handled", autospec=True, side_effect=Turns.handled) as handled:
             adapter.feed(*fees(1))
             handled.assert_not_called()
             adapter.time = 5.0
             gate.succeed("later")
-        handled.assert_called_once_with(adapter.connection, 5.0, ["plain", "later", "at once"])
+        handled.assert_called_once_with(adapter.connection.turns, 5.0, ["plain", "later", "at once"])
 
 
 class VersionResultTests(TestCase):

@@ -142,14 +142,15 @@ class ReporterTests(TestCase):
         host = FakeHost()
         host.reporter.handle(Notice("{odd}"))
         host.reporter.handle(Notice("it failed", ZeroDivisionError()))
-        host.reporter.handle(SlowHandler("inv", 60.4))
+        host.reporter.handle(SlowHandler("inv", 60.4, "on_inv_of_mine"))
         host.reporter.note("info", "{braces}")
         lines = [
             ("warn", "there (outbound): {odd}", None),
             ("error", "there (outbound): it failed", "ZeroDivisionError"),
             (
                 "warn",
-                "there (outbound): the listener for inv has not finished for 60 s; no message is handled meanwhile",
+                "there (outbound): the listener on_inv_of_mine for inv has not finished for 60 s; "
+                "no message is handled meanwhile",
                 None,
             ),
             ("info", "there (outbound): {braces}", None),

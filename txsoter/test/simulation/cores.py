@@ -9,11 +9,13 @@ from typing import Any
 from txsoter import CloseReason, PeerConfig
 from txsoter.core.address_push import address_caches, pick_addresses
 from txsoter.core.state import State
+from txsoter.errors import LocalError
 from txsoter.test.simulation.hosts import Deliberate, Host
 from txsoter.test.simulation.ledger import Watched
 from txsoter.test.simulation.outcomes import Outcome, drive
 from txsoter.testing import CoreNode, CorePeer
 from txsoter.wire import Addr, Encoding, GetBlocks, GetHeaders, Message, NetAddress, Reject
+from txsoter.wire.framing import HEADER_SIZE
 
 __all__ = ["CoreHost", "WatchedCore"]
 
@@ -26,12 +28,15 @@ class SpeakingCore(CorePeer):
         self._ready: list[Outcome] = []
         self._closed: list[Outcome] = []
         self._has_ended = False
+        # a message that is about to be sent, and its frame
+        self.encoded: tuple[Message | None, Any] = (None, None)
 
     # -- verbs ---------------------------------------------------------------------------------
 
     def send(self, message: Message, encoding: Encoding = Encoding.BASE) -> Outcome:  # type: ignore[override]
         done = Outcome()
-        self.driver.send(message, encoding, done)
+        known, encoded = self.encoded
+        self.driver.send(message, encoding, done, encoded if message is known else None)
         return done
 
     def request(  # type: ignore[override]
@@ -152,6 +157,15 @@ class WatchedCore(Watched, SpeakingCore):  # type: ignore[misc]
             self.live[self] = None
             self.begins_at(self)
         super().knocked()
+
+    def key_to_send(self, message: Message) -> bytes:
+        try:
+            encoded = self.connection.encode(message)
+        except LocalError:
+            return super().key_to_send(message)
+        # it need not be encoded again
+        self.encoded = message, encoded
+        return encoded[0][:HEADER_SIZE]
 
     def unsent(self) -> tuple[int, int]:
         """The messages that wait to be sent, and their bytes."""

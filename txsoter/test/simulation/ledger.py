@@ -238,9 +238,13 @@ class Watched:
             side.pver = peer.stats().negotiated_version
         return side.config.protocol_version if side.pver is None else side.pver
 
+    def key_to_send(self, message: Message) -> bytes:
+        """What tells a message that is about to be sent from others."""
+        return self.side.key(message)
+
     def _note_sent(self, message: Message) -> Sent:
         # before it is sent: what is told of that may send more
-        sent = Sent(self.side.key(message))
+        sent = Sent(self.key_to_send(message))
         self.side.sent.append(sent)
         self.side.keys.add(sent.key)
         return sent

@@ -16,11 +16,14 @@ from txsoter.test.simulation.protocols import ProtocolHost
 from txsoter.testing import Faults, SimulatedNetwork
 from txsoter.wire import InventoryType, NetAddress, RejectCode, Services
 
-__all__ = ["Scenario"]
+__all__ = ["STEPS", "Scenario"]
 
 KIB = 1024
 LONGEST_END = 700.0
 """Seconds of simulated time in which everything must have ended: the longest idle timeout, twice."""
+
+STEPS = (400.0, 86400.0, -3600.0, -86400.0)
+"""Seconds by which the wall clock is set."""
 
 ADDRESSES = [NetAddress(1, bytes(16), port) for port in range(1500)]
 
@@ -160,7 +163,7 @@ class Scenario:
 
     def _act(self) -> None:
         self._act_later()
-        fair = {"talk": 6, "ask": 3, "announce": 3, "push": 1, "wait": 1, "dial": 0.5, "flood": 1}
+        fair = {"talk": 6, "ask": 3, "announce": 3, "push": 1, "wait": 1, "dial": 0.5, "flood": 1, "step": 0.3}
         foul = {**fair, "hang up": 0.7, "give up": 0.5, "cut": 0.7, "close": 0.2}
         weights = fair if self.fair else foul
         [action] = self.random.choices(list(weights), list(weights.values()))
@@ -246,6 +249,10 @@ class Scenario:
         to = self.random.choice(self.hosts)
         impatient = not self.fair and self.random.random() < 0.5
         self.dial(host, to, self.random.random() < 0.25, impatient)
+
+    def _step(self, host: Host) -> None:
+        """Somebody sets the wall clock: nobody is to notice."""
+        self.network.clock.step_wall(self.random.choice(STEPS))
 
     def _hang_up(self, host: Host) -> None:
         peer = self._some_peer(host)

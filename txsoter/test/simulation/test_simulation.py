@@ -31,7 +31,9 @@ from txsoter.core.send_queue import SendQueue
 from txsoter.peer.factory import SoterFactory
 from txsoter.peer.wakeup import Wakeup
 from txsoter.test.peer.support import TrialCase
-from txsoter.test.simulation.hosts import Deliberate
+from txsoter.test.simulation.cores import CoreHost
+from txsoter.test.simulation.hosts import Deliberate, Host
+from txsoter.test.simulation.protocols import ProtocolHost
 from txsoter.test.simulation.running import Report, run_seed
 from txsoter.test.test_imports import in_fresh_interpreter
 from txsoter.wire import Message, Tx
@@ -55,7 +57,10 @@ def trouble(report: Report) -> str:
 
 
 def run_seeds(
-    seeds: Iterable[int], flush: Callable[[], object] = lambda: None, most: int = 3
+    seeds: Iterable[int],
+    flush: Callable[[], object] = lambda: None,
+    most: int = 3,
+    make_host: type[Host] = ProtocolHost,
 ) -> tuple[list[Report], list[str]]:
     """Run simulations, until as many as ``most`` have failed.
 
@@ -68,7 +73,7 @@ def run_seeds(
     gc.freeze()
     try:
         for seed in seeds:
-            report = run_seed(seed, flush=flush)
+            report = run_seed(seed, flush=flush, make_host=make_host)
             reports.append(report)
             if report.wrong:
                 troubles.append(trouble(report))
@@ -86,9 +91,9 @@ class SimulationTests(TrialCase):
         """Forget what listeners that are to fail have logged."""
         self.flushLoggedErrors(Deliberate)
 
-    def assert_all_is_well(self, seeds: Iterable[int]) -> list[Report]:
+    def assert_all_is_well(self, seeds: Iterable[int], make_host: type[Host] = ProtocolHost) -> list[Report]:
         """Run simulations in which nothing may be wrong."""
-        reports, troubles = run_seeds(seeds, self.flush)
+        reports, troubles = run_seeds(seeds, self.flush, make_host=make_host)
         self.assertEqual(troubles, [], "\n".join(troubles))
         return reports
 
@@ -100,6 +105,13 @@ class SimulationTests(TrialCase):
             self.assertGreater(sum(report.messages for report in reports), 100_000)
             self.assertGreater(sum(report.announced for report in reports), 50_000)
             self.assertGreater(sum(report.deferreds for report in reports), 50_000)
+
+    def test_two_hundred_networks_of_cores(self) -> None:
+        """The same, without transports."""
+        reports = self.assert_all_is_well(range(200) if SEED is None else [int(SEED)], CoreHost)
+        if SEED is None:
+            self.assertGreater(sum(report.messages for report in reports), 90_000)
+            self.assertGreater(sum(report.announced for report in reports), 40_000)
 
     def test_hundreds_of_peers_in_one_network(self) -> None:
         report = run_seed(1, 50, self.flush)
