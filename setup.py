@@ -62,6 +62,7 @@ setup(
         "bench": [*TABLES, *METRICS, *CHAIN, "python-bitcoinlib", "bitcoinx", "btclib", "chiabip158"],
         "dev": [*TEST, *BROWSER, "tomli>=2.0", "ruff>=0.9", "mypy>=1.15", "mypy-zope>=1.0.9", "build>=1.2"],
     },
+    entry_points={"console_scripts": ["txsoter = txsoter.cli.main:main"]},
     classifiers=[
         "Development Status :: 4 - Beta",
         "Framework :: Twisted",

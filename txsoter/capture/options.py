@@ -1,25 +1,19 @@
-"""The options of ``python -m txsoter.capture``."""
+"""The arguments of ``txsoter capture``, which is ``python -m txsoter.capture``, too."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
-from typing import NoReturn
 
-from txsoter.errors import FieldError
-from txsoter.networks import MAINNET, REGTEST, SIMNET, TESTNET1, Network, network_named
+from txsoter.command_line import NETWORKS, Parser, network, positive, seconds
 from txsoter.wire import PROTOCOL_VERSION, Encoding
 
-__all__ = ["PROGRAM", "Run", "parser"]
+__all__ = ["Run", "add_arguments"]
 
 Run = Callable[[argparse.Namespace], int]
 """Does what the options ask for; gives the exit status."""
-
-PROGRAM = "python -m txsoter.capture"
-
-NETWORKS = ", ".join(each.name for each in (MAINNET, TESTNET1, REGTEST, SIMNET))
 
 DESCRIPTION = """\
 Recorded conversations of soter peers: show them, play them again, make them of a pcap file.
@@ -58,34 +52,10 @@ where some are missing, the next whole message is looked for, and a note says so
 """
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, with status 1."""
-
-    def __init__(
-        self,
-        prog: str | None = None,
-        description: str | None = None,
-        parents: Sequence[Parser] = (),
-        add_help: bool = True,
-    ) -> None:
-        super().__init__(
-            prog=prog,
-            description=description,
-            parents=list(parents),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            add_help=add_help,
-            allow_abbrev=False,
-        )
-
-    def error(self, message: str) -> NoReturn:
-        """End the process."""
-        self.exit(1, f"{self.prog}: {' '.join(message.split())}; --help lists the options\n")
-
-
-def parser(show_runs: Run, replay_runs: Run, pcap_runs: Run) -> Parser:
-    """The options; ``run`` is what the chosen command runs."""
-    top = Parser(prog=PROGRAM, description=DESCRIPTION)
-    commands = top.add_subparsers(title="commands, each with a --help of its own", metavar="COMMAND", required=True)
+def add_arguments(parser: Parser, show_runs: Run, replay_runs: Run, pcap_runs: Run) -> None:
+    """Add the three commands to a parser; ``run`` is what the chosen one runs."""
+    parser.description = DESCRIPTION
+    commands = parser.add_subparsers(title="commands, each with a --help of its own", metavar="COMMAND", required=True)
     shown = _shown_options()
 
     show = commands.add_parser(
@@ -93,7 +63,7 @@ def parser(show_runs: Run, replay_runs: Run, pcap_runs: Run) -> Parser:
     )
     show.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="folder or .dat file")
     show.add_argument("--direction", choices=("recv", "sent"), help="only what came, or only what went")
-    show.add_argument("--network", type=_network, metavar="NAME", help=f"{NETWORKS} (default: as in the capture)")
+    show.add_argument("--network", type=network, metavar="NAME", help=f"{NETWORKS} (default: as in the capture)")
     show.add_argument("--pver", type=_pver, metavar="N", help="protocol version (default: as negotiated)")
     show.add_argument(
         "--encoding", type=_encoding, metavar="NAME", help="base or witness transactions (default: as negotiated)"
@@ -115,16 +85,16 @@ def parser(show_runs: Run, replay_runs: Run, pcap_runs: Run) -> Parser:
         "--speed", type=_speed, default=1.0, metavar="X", help="times faster than it was, or max (default 1)"
     )
     replay.add_argument("--raw", action="store_true", help="as it was recorded, handshake included; answer nothing")
-    replay.add_argument("--network", type=_network, metavar="NAME", help=f"{NETWORKS} (default: as in the capture)")
+    replay.add_argument("--network", type=network, metavar="NAME", help=f"{NETWORKS} (default: as in the capture)")
     replay.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         default=30.0,
         metavar="S",
         help="seconds to connect, for the handshake, and for the live peer to take what is played (default 30)",
     )
     replay.add_argument(
-        "--linger", type=_seconds, default=5.0, metavar="S", help="seconds of silence that end it (default 5)"
+        "--linger", type=seconds, default=5.0, metavar="S", help="seconds of silence that end it (default 5)"
     )
     replay.set_defaults(run=replay_runs)
 
@@ -133,7 +103,7 @@ def parser(show_runs: Run, replay_runs: Run, pcap_runs: Run) -> Parser:
     )
     pcap.add_argument("file", type=Path, metavar="FILE", help="pcap or pcapng, of any link type that IP goes over")
     pcap.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new folder, or an empty one")
-    pcap.add_argument("--network", type=_network, metavar="NAME", help=f"only this one of {NETWORKS}")
+    pcap.add_argument("--network", type=network, metavar="NAME", help=f"only this one of {NETWORKS}")
     pcap.add_argument("--local", type=_ip, metavar="IP", help="our address: what came to it was received")
     pcap.add_argument(
         "--view",
@@ -142,7 +112,6 @@ def parser(show_runs: Run, replay_runs: Run, pcap_runs: Run) -> Parser:
         help="whose messages were sent, where --local does not tell (default: those of the one who was dialled)",
     )
     pcap.set_defaults(run=pcap_runs)
-    return top
 
 
 def _shown_options() -> Parser:
@@ -160,13 +129,6 @@ def _shown_options() -> Parser:
 # -- values ------------------------------------------------------------------------------------
 
 
-def _network(text: str) -> Network:
-    try:
-        return network_named(text)
-    except FieldError as error:
-        raise argparse.ArgumentTypeError(f"{text}: must be {error.limit}") from None
-
-
 def _pver(text: str) -> int:
     if not (text.isdecimal() and int(text) <= PROTOCOL_VERSION):
         raise argparse.ArgumentTypeError(f"{text}: must be a number up to {PROTOCOL_VERSION}")
@@ -180,22 +142,8 @@ def _encoding(text: str) -> Encoding:
         raise argparse.ArgumentTypeError(f"{text}: must be base or witness") from None
 
 
-def _positive(text: str, what: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < 1e9:
-        raise argparse.ArgumentTypeError(f"{text}: must be {what}")
-    return number
-
-
-def _seconds(text: str) -> float:
-    return _positive(text, "a number of seconds above 0")
-
-
 def _speed(text: str) -> float | None:
-    return None if text == "max" else _positive(text, "a number above 0, or max")
+    return None if text == "max" else positive(text, "a number above 0, or max")
 
 
 def _ip(text: str) -> str:

@@ -176,9 +176,10 @@ DEADLINES: tuple[Deadline, ...] = (
     Deadline("handshake", Precision.COARSE, _handshake_due, _handshake_expired),
     Deadline("idle", Precision.COARSE, _idle_due, _idle_expired),
     Deadline("ping", Precision.COARSE, _ping_due, _ping_expired),
+    # before the stall that closes: who has asked is told that nothing came in time
+    Deadline("request", Precision.EXACT, _request_due, _request_expired),
     Deadline("stall", Precision.COARSE, _stall_due, _stall_expired),
     Deadline("slow handler", Precision.COARSE, _slow_handler_due, _slow_handler_expired),
-    Deadline("request", Precision.EXACT, _request_due, _request_expired),
     Deadline("write", Precision.EXACT, _write_due, _write_expired),
     Deadline("read on", Precision.EXACT, _read_on_due, None),
     Deadline("rate", Precision.EXACT, _rate_due, None),

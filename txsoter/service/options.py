@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet.endpoints import serverFromString
 from twisted.python.usage import UsageError
 
+from txsoter.command_line import read_size, split_host_port
 from txsoter.errors import FieldError
 from txsoter.peer.config import PeerConfig
 from txsoter.service.outbound import endpoints_like
@@ -126,19 +127,16 @@ def number(option: str, least: int = 0, off: bool = False) -> Callable[[str], in
     return coerce
 
 
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-
-
 def size(option: str, off: bool = False) -> Callable[[str], int | None]:
     """A number of bytes, such as 512M."""
 
     def coerce(text: str) -> int | None:
         if off and text == OFF:
             return None
-        found = re.fullmatch(r"([0-9]{1,15})([KMGT]?)", text.upper().removesuffix("B").removesuffix("I"))
-        if found is None or not int(found[1]):
+        found = read_size(text)
+        if found is None:
             raise BadOption(f"--{option} {text}: must be a number of bytes such as 512M{f', or {OFF}' if off else ''}")
-        return int(found[1]) * _UNITS[found[2]]
+        return found
 
     return coerce
 
@@ -164,11 +162,10 @@ def whitelisted(text: str) -> str:
 
 def peer_place(text: str, default_port: int) -> tuple[str, int]:
     """A host and a port."""
-    found = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^\s:\[\]]+))(?::([0-9]{1,5}))?", text, re.ASCII)
-    port = default_port if found is None or found[3] is None else int(found[3])
-    if found is None or not 0 < port < 1 << 16:
+    found = split_host_port(text, default_port)
+    if found is None:
         raise BadOption(f"--peer {text}: must be HOST:PORT such as 192.0.2.7:5070, or HOST")
-    return found[1] or found[2], port
+    return found
 
 
 def own_place(text: str, default_port: int) -> tuple[str, int]:

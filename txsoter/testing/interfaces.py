@@ -20,6 +20,7 @@ class Network(Protocol):
     chop: float
     window: tuple[int, int]
     overrun: float
+    beat: float | None
     tap: Callable[[Any, bytes], object] | None
 
     def reaches(self, host: str, other: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 from contextlib import suppress
-from math import inf
+from math import ceil, inf, nextafter
 
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IDelayedCall
@@ -81,7 +81,10 @@ class Pipe:
     def put(self, item: bytes | Packet) -> None:
         """Send something on its way, behind all that is on its way already."""
         self._last_sent = now = self._clock.seconds()
-        self._last_due = due = max(self._last_due, now + self._link.delay())
+        due, beat = max(self._last_due, now + self._link.delay()), self._link.network.beat
+        if beat:
+            due = max(ceil(due / beat) * beat, self._last_due)
+        self._last_due = due
         self._items.append((due, item))
         if len(self._items) == 1 or item is Packet.RESET:
             self.expect()
@@ -159,6 +162,9 @@ class Pipe:
         items = self._items
         first = items.popleft()[1]
         assert isinstance(first, bytes)
+        if self._link.network.beat:
+            # what arrives in one beat is read at once
+            now = nextafter(now, inf)
         if not items or items[0][0] >= now:
             return first
         parts, size = [first], len(first)

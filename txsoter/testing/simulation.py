@@ -139,6 +139,8 @@ class SimulatedNetwork:
     :param window: bytes that may be on their way in one direction of a link, the least and the most.
     :param overrun: the probability that a link gives all bytes that have arrived together although the protocol has
         paused reading meanwhile, as TLS does.
+    :param beat: seconds; bytes arrive at multiples of it, and those of one link together. A network with one is coarser
+        and faster.
     :ivar clock: a :class:`~txsoter.testing.SimulatedClock`.
     :ivar random: the only source of randomness.
     :ivar nodes: in the order in which they were made.
@@ -155,12 +157,14 @@ class SimulatedNetwork:
         chop: float = 0.25,
         window: tuple[int, int] = (16 * KIB, 256 * KIB),
         overrun: float = 0.0,
+        beat: float | None = None,
     ) -> None:
         self.seed = seed
         self.latency = latency
         self.chop = chop
         self.window = window
         self.overrun = overrun
+        self.beat = beat
         self.random = Random(seed)
         self.clock = SimulatedClock()
         self.nodes: list[SimulatedNode] = []

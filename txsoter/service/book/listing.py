@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from txsoter.core.service_names import service_names
 from txsoter.service.book.book_time import loaded
 from txsoter.service.book.known import DAY, HOUR, MINUTE, Known
 from txsoter.service.book.store import Kept
-from txsoter.wire import Services
 
 __all__ = ["book_json", "book_table"]
 
@@ -57,7 +57,7 @@ def _cells(known: Known, now: float) -> Sequence[str]:
         _ago(known.seen, now),
         _ago(known.attempted, now),
         str(known.attempts),
-        ",".join(_services(known.services)) or "-",
+        ",".join(service_names(known.services)) or "-",
         _source(known) or "-",
     )
 
@@ -73,7 +73,7 @@ def _picture(known: Known, now: float) -> dict[str, Any]:
         "attempted": _iso(known.attempted),
         "failures": known.attempts,
         "services": known.services,
-        "service_names": list(_services(known.services)),
+        "service_names": service_names(known.services),
         "told_by": _source(known),
     }
 
@@ -87,15 +87,6 @@ def _source(known: Known) -> str | None:
     if known.source == known.place.ip:
         return None
     return known.place._replace(ip=known.source).host
-
-
-def _services(bits: int) -> Iterable[str]:
-    for service in Services:
-        if bits & service and service.name is not None:
-            yield service.name.lower()
-    rest = bits & ~sum(Services)
-    if rest:
-        yield hex(rest)
 
 
 def _iso(moment: int) -> str | None:

@@ -12,7 +12,6 @@ from unittest import mock
 
 from txsoter.capture.__main__ import main
 from txsoter.capture.folders import folder_name
-from txsoter.capture.progress import Progress
 from txsoter.capture.records import RECEIVED, SENT
 from txsoter.test.capture.packets import Session
 from txsoter.test.capture.packets import pcap as pcap_file
@@ -41,13 +40,6 @@ def write(folder: Path, name: str = RECEIVED) -> Path:
     return folder
 
 
-class Terminal(io.StringIO):
-    """A stream that is one."""
-
-    def isatty(self) -> bool:
-        return True
-
-
 class MainCase(CaptureCase):
     def run_main(self, *arguments: object) -> tuple[int, str, str]:
         """The exit status, and what went to standard output and error."""
@@ -66,6 +58,31 @@ class MainCase(CaptureCase):
 
 
 class OptionTests(MainCase):
+    def test_txsoter_capture_is_the_same_command(self) -> None:
+        """Under its own name in help and errors."""
+        path = write(self.folder / "one")
+        done = subprocess.run(
+            [sys.executable, "-m", "txsoter", "capture", "show", str(path), "--json"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual((done.returncode, done.stdout, done.stderr), self.run_main("show", path, "--json"))
+        for arguments, status, line in (
+            (["show", str(self.folder / "no")], 1, f"txsoter capture: {self.folder / 'no'}: there is no such file"),
+            (["show"], 2, "txsoter capture show: the following arguments are required: PATH"),
+        ):
+            done = subprocess.run(
+                [sys.executable, "-m", "txsoter", "capture", *arguments],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (status, "", 1))
+            self.assertTrue(done.stderr.startswith(line), done.stderr)
+
     def test_help(self) -> None:
         """Each command has one, that fits a terminal and begins with what it does."""
         for arguments, words in (
@@ -97,7 +114,7 @@ class OptionTests(MainCase):
             (("pcap", path, "--out", "x", "--local", "me"), "argument --local: me: must be an IP address"),
         ):
             status, out, err = self.run_main(*arguments)
-            self.assertEqual((status, out, err.count("\n")), (1, "", 1))
+            self.assertEqual((status, out, err.count("\n")), (2, "", 1))
             self.assertIn(words, err)
             self.assertTrue(err.endswith(f"{hint}\n"))
 
@@ -174,7 +191,7 @@ class ShowTests(MainCase):
     def test_interrupted(self) -> None:
         """Without a traceback."""
         path = write(self.folder / "one")
-        with mock.patch("txsoter.capture.__main__.read_rows", side_effect=KeyboardInterrupt):
+        with mock.patch("txsoter.capture.commands.read_rows", side_effect=KeyboardInterrupt):
             self.assertEqual(self.run_main("show", path), (130, "", ""))
 
 
@@ -217,19 +234,6 @@ class PcapTests(MainCase):
         status, out, err = self.run_main("pcap", path, "--out", self.folder / "out2")
         self.assertEqual((status, out), (1, ""))
         self.assertRegex(err, rf"\A{PROGRAM}: {path}: no pcap or pcapng file, or damaged: .+\n\Z")
-
-
-class ProgressTests(MainCase):
-    def test_on_a_terminal_a_line_that_changes(self) -> None:
-        """Not more than ten times a second, and taken away at the end; nowhere else anything."""
-        now = [0.0]
-        for stream, shown in ((Terminal(), "\rone\rthree\r     \r"), (io.StringIO(), "")):
-            now[0] = 0.0
-            with Progress(stream, lambda: now[0]) as progress:
-                for text, time in (("one", 1.0), ("two", 1.05), ("three", 1.1)):
-                    now[0] = time
-                    progress.show(lambda text=text: text)  # type: ignore[misc]
-            self.assertEqual(stream.getvalue(), shown)
 
 
 # -- replay, over sockets ----------------------------------------------------------------------

@@ -32,21 +32,22 @@ class SpeakingCore(CorePeer):
 
     # -- verbs ---------------------------------------------------------------------------------
 
-    def send(self, message: Message, encoding: Encoding = Encoding.BASE, told: Any = None) -> Any:
+    def send(self, message: Message, encoding: Encoding = Encoding.BASE) -> Deferred[None]:  # type: ignore[override]
         done: Deferred[None] = Deferred()
-        super().send(message, encoding, done)
+        self.driver.send(message, encoding, done)
         return done
 
-    def request(
+    def request(  # type: ignore[override]
         self,
         message: Message,
         expected: type[Message],
-        timeout: Any = 30.0,
-        matching: Any = None,
-        unused: Any = None,
-    ) -> Any:
-        answer: Deferred[Any] = Deferred(self.give_up)
-        super().request(message, expected, answer, timeout, matching)
+        timeout: float | None = 30.0,
+        matching: Callable[[Any], object] | None = None,
+    ) -> Deferred[Any]:
+        give_up: Any = self.give_up
+        answer: Deferred[Any] = Deferred(give_up)
+        told: Any = answer
+        CorePeer.request(self, message, expected, told, timeout, matching)
         return answer
 
     def disconnect(self, reason: str = "") -> Deferred[CloseReason]:
@@ -65,13 +66,13 @@ class SpeakingCore(CorePeer):
     def push_addresses(self, addresses: Sequence[NetAddress]) -> None:
         picked = pick_addresses(addresses, self.config.random)
         if picked:
-            super().send(Addr(picked))
+            CorePeer.send(self, Addr(picked))
 
     def push_address_cache(
         self, inbound: Iterable[NetAddress], outbound: Iterable[NetAddress], known: Iterable[NetAddress]
     ) -> None:
         for cache in address_caches(inbound, outbound, known):
-            super().send(cache)
+            CorePeer.send(self, cache)
 
     def push_get_blocks(self, height: int) -> Deferred[None]:
         return SpeakingCore.send(self, GetBlocks(height=height))
@@ -122,7 +123,7 @@ class SpeakingCore(CorePeer):
         self._closed.succeed(reason)
 
 
-class WatchedCore(Watched, SpeakingCore):
+class WatchedCore(Watched, SpeakingCore):  # type: ignore[misc]
     """A core whose application's calls are written down.
 
     :ivar live: the peers of its host that live.
@@ -140,6 +141,12 @@ class WatchedCore(Watched, SpeakingCore):
             self.live[self] = None
             self.begins_at(self)
         super().knocked()
+
+    def unsent(self) -> tuple[int, int]:
+        """The messages that wait to be sent, and their bytes."""
+        channel = self.connection.channel
+        queue, early = channel.queue, channel.handshake.early
+        return (len(queue), queue.waiting) if early is None else (len(queue) + len(early), queue.waiting + early.size)
 
     def log(self, level: str, text: str, error: BaseException | None = None, /, **fields: Any) -> None:
         if error is not None and not isinstance(error, Deliberate):

@@ -255,7 +255,7 @@ class Watched:
         verbs: Any = super()
         verbs.add_known_inventory(vector)
         # behind what waits in the queue there may be an announcement that was right when it was made
-        sure = vector not in self.side.queued or not verbs.stats().queue_length
+        sure = vector not in self.side.queued or not cast(Any, self).unsent()[0]
         self.side.note(KNOWN, vector, sure)
 
 
@@ -272,6 +272,11 @@ class WatchedPeer(Watched, SoterPeerProtocol):
     def abort(self) -> None:
         """Close the transport at once."""
         self.transport.abortConnection()
+
+    def unsent(self) -> tuple[int, int]:
+        """The messages that wait to be sent, and their bytes."""
+        stats = self.stats()
+        return stats.queue_length, stats.queue_bytes
 
 
 class HookedPeer(WatchedPeer):

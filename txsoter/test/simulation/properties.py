@@ -174,7 +174,8 @@ def announcements(side: Side) -> Iterator[str]:
 def _remembers(side: Side, since: int, until: int) -> bool:
     """Whether fewer others than are remembered can have become known meanwhile."""
     others = {vector for _, vector, _, _ in side.inventory[since + 1 : until]} - {side.inventory[until][1]}
-    return len(others) < side.config.max_known_inventory
+    most: int = side.config.max_known_inventory
+    return len(others) < most
 
 
 def completeness(side: Side) -> Iterator[str]:

@@ -181,7 +181,7 @@ class Scenario:
                 peer.send_and_look_later(self.mail.any(peer.pver))
             elif draw < 0.9 or self.fair:
                 # a full queue would be told to nobody, and so be logged
-                if peer.stats().queue_bytes + 1000 < peer.config.hard_queue_limit:
+                if peer.unsent()[1] + 1000 < peer.config.hard_queue_limit:
                     peer.send_and_forget(self.mail.filler(self.random.randrange(200)))
             else:
                 # of one that was given up nobody hears whether it was refused later: of a kind that never is

@@ -1,4 +1,4 @@
-"""How far something has come, for who looks on."""
+"""A progress line on a terminal."""
 
 from __future__ import annotations
 
@@ -30,13 +30,20 @@ class Progress:
         if not self._shows or self._now() < self._next:
             return
         self._next = self._now() + 0.1
-        line = text()
+        self._draw(text())
+
+    def stage(self, text: str) -> None:
+        """Show ``text`` at once: what is waited for from now on."""
+        if self._shows:
+            self._draw(text)
+
+    def _draw(self, line: str) -> None:
         self._stream.write(f"\r{line:<{self._width}}")
         self._stream.flush()
         self._width = len(line)
 
     def clear(self) -> None:
-        """Take it away."""
+        """Erase the line."""
         if self._width:
             self._stream.write(f"\r{'':<{self._width}}\r")
             self._stream.flush()
