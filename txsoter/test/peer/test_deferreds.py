@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -47,9 +48,14 @@ class FailQuietlyTests(TrialCase):
 
 class WaitersTests(TrialCase):
     def test_each_caller_has_one_of_his_own_and_all_are_fired_in_order(self) -> None:
-        waiters, fired = Waiters(), []
+        waiters = Waiters()
+        fired: list[tuple[int, str]] = []
+
+        def note(number: int, result: str) -> None:
+            fired.append((number, result))
+
         for number in range(3):
-            waiters.add().addCallback(lambda result, number=number: fired.append((number, result)))
+            waiters.add().addCallback(partial(note, number))
         waiters.succeed("ready")
         waiters.succeed("again")
         self.assertEqual(fired, [(number, "ready") for number in range(3)])

@@ -6,15 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from inspect import iscoroutine
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, fail, succeed
-from twisted.python.failure import Failure
-
-from txsoter import CloseReason, ConnectionClosed, PeerConfig
+from txsoter import CloseReason, PeerConfig
 from txsoter.core.address_push import address_caches, pick_addresses
 from txsoter.core.state import State
-from txsoter.peer.deferreds import Waiters, fail_quietly
 from txsoter.test.simulation.hosts import Deliberate, Host
 from txsoter.test.simulation.ledger import Watched
+from txsoter.test.simulation.outcomes import Outcome, drive
 from txsoter.testing import CoreNode, CorePeer
 from txsoter.wire import Addr, Encoding, GetBlocks, GetHeaders, Message, NetAddress, Reject
 
@@ -22,18 +19,18 @@ __all__ = ["CoreHost", "WatchedCore"]
 
 
 class SpeakingCore(CorePeer):
-    """A core with the verbs of a SoterPeerProtocol, whose Deferreds are its tokens."""
+    """A core with the verbs of a SoterPeerProtocol; its tokens are outcomes."""
 
     def __init__(self, node: CoreNode, inbound: bool) -> None:
         super().__init__(node, inbound)
-        self._ready = Waiters()
-        self._closed = Waiters()
+        self._ready: list[Outcome] = []
+        self._closed: list[Outcome] = []
         self._has_ended = False
 
     # -- verbs ---------------------------------------------------------------------------------
 
-    def send(self, message: Message, encoding: Encoding = Encoding.BASE) -> Deferred[None]:  # type: ignore[override]
-        done: Deferred[None] = Deferred()
+    def send(self, message: Message, encoding: Encoding = Encoding.BASE) -> Outcome:  # type: ignore[override]
+        done = Outcome()
         self.driver.send(message, encoding, done)
         return done
 
@@ -43,25 +40,33 @@ class SpeakingCore(CorePeer):
         expected: type[Message],
         timeout: float | None = 30.0,
         matching: Callable[[Any], object] | None = None,
-    ) -> Deferred[Any]:
-        give_up: Any = self.give_up
-        answer: Deferred[Any] = Deferred(give_up)
+    ) -> Outcome:
+        answer = Outcome(self.give_up)
         told: Any = answer
         CorePeer.request(self, message, expected, told, timeout, matching)
         return answer
 
-    def disconnect(self, reason: str = "") -> Deferred[CloseReason]:
+    def disconnect(self, reason: str = "") -> Outcome:
         self.close(reason)
         return self.when_closed()
 
-    def when_ready(self) -> Deferred[Any]:
+    def when_ready(self) -> Outcome:
+        waiter = Outcome(self._ready.remove)
         if self.state is State.READY:
-            return succeed(self)
-        return fail(self.connection.channel.closed_error()) if self.is_closing else self._ready.add()
+            waiter.callback(self)
+        elif self.is_closing:
+            waiter.errback(self.connection.channel.closed_error())
+        else:
+            self._ready.append(waiter)
+        return waiter
 
-    def when_closed(self) -> Deferred[CloseReason]:
-        reason = self.close_reason
-        return succeed(reason) if self._has_ended and reason is not None else self._closed.add()
+    def when_closed(self) -> Outcome:
+        waiter = Outcome(self._closed.remove)
+        if self._has_ended:
+            waiter.callback(self.close_reason)
+        else:
+            self._closed.append(waiter)
+        return waiter
 
     def push_addresses(self, addresses: Sequence[NetAddress]) -> None:
         picked = pick_addresses(addresses, self.config.random)
@@ -74,53 +79,59 @@ class SpeakingCore(CorePeer):
         for cache in address_caches(inbound, outbound, known):
             CorePeer.send(self, cache)
 
-    def push_get_blocks(self, height: int) -> Deferred[None]:
+    def push_get_blocks(self, height: int) -> Outcome:
         return SpeakingCore.send(self, GetBlocks(height=height))
 
-    def push_get_headers(self, height: int) -> Deferred[None]:
+    def push_get_headers(self, height: int) -> Outcome:
         return SpeakingCore.send(self, GetHeaders(height=height))
 
-    def push_reject(self, command: str, code: int, reason: str) -> Deferred[None]:
-        if self.connection.channel.handshake.pver < Reject.since:
-            return succeed(None)
-        return SpeakingCore.send(self, Reject(command.encode(), code, reason.encode()))
+    def push_reject(self, command: str, code: int, reason: str) -> Outcome:
+        if self.connection.channel.handshake.pver >= Reject.since:
+            return SpeakingCore.send(self, Reject(command.encode(), code, reason.encode()))
+        done = Outcome()
+        done.callback(None)
+        return done
 
     # -- what the core says --------------------------------------------------------------------
 
     def wait_for(self, result: Any, done: Callable[[Any, BaseException | None], None]) -> bool:
         if iscoroutine(result):
-            result = Deferred.fromCoroutine(result)
-        elif not isinstance(result, Deferred):
-            return False
-        result.addCallbacks(lambda value: done(value, None), lambda failure: done(None, failure.value))
-        return True
+            drive(result, done)
+            return True
+        if isinstance(result, Outcome):
+            result.addBoth(lambda value: done(value, None))
+            return True
+        return False
 
     def sent(self, token: Any) -> None:
-        token.callback(None)
+        if not token.called:
+            token.callback(None)
 
     def send_failed(self, token: Any, error: Exception) -> None:
-        if isinstance(error, ConnectionClosed):
-            fail_quietly(token, Failure(error))
-        else:
+        if not token.called:
             token.errback(error)
 
     def request_ended(self, token: Any, answer: Message | None, error: Exception | None) -> None:
-        if not token.called:
-            if error is None:
-                token.callback(answer)
-            else:
-                token.errback(error)
+        if token.called:
+            return
+        if error is None:
+            token.callback(answer)
+        else:
+            token.errback(error)
 
     def ready(self) -> None:
-        self._ready.succeed(self)
+        while self._ready:
+            self._ready.pop(0).callback(self)
 
     def ended(self, reason: CloseReason) -> None:
         super().ended(reason)
-        self._ready.fail(self.connection.channel.closed_error())
+        while self._ready:
+            self._ready.pop(0).errback(self.connection.channel.closed_error())
 
     def closed(self, reason: CloseReason) -> None:
         self._has_ended = True
-        self._closed.succeed(reason)
+        while self._closed:
+            self._closed.pop(0).callback(reason)
 
 
 class WatchedCore(Watched, SpeakingCore):  # type: ignore[misc]
@@ -156,6 +167,11 @@ class WatchedCore(Watched, SpeakingCore):  # type: ignore[misc]
 class CoreHost(Host):
     """A host whose peers are cores."""
 
+    beat = 0.05
+
+    def future(self) -> Any:
+        return Outcome()
+
     def open(self, config: PeerConfig) -> None:
         self.node: CoreNode = self.network.core_node(config, self._make)
         self._deaf = self.network.core_node(config)
@@ -187,17 +203,11 @@ class CoreHost(Host):
             again = 2 + 3 * self.network.random.random()
             peer.when_closed().addCallback(lambda _: self.ledger.call_later(again, self._keep_dialling, to))
 
-    def dial(self, to: Any, refused: bool, timeout: float) -> tuple[Deferred[Any], Callable[[], bool]]:
+    def dial(self, to: Any, refused: bool, timeout: float) -> tuple[Any, Callable[[], bool]]:
         peer: Any = self.node.connect(to._deaf if refused else to.node, timeout)
-
-        async def connect() -> None:
-            try:
-                await peer.when_ready()
-            except CancelledError:
-                peer.disconnect("cancelled")
-                raise
-
-        return Deferred.fromCoroutine(connect()), lambda: peer.is_closing
+        connecting = Outcome(lambda _: peer.disconnect("cancelled"))
+        peer.when_ready().addBoth(lambda result: None if connecting.called else connecting.callback(result))
+        return connecting, lambda: peer.is_closing
 
     def disrupt(self) -> None:
         ends = [peer for peer in self.node.peers if peer.connected]

@@ -124,6 +124,8 @@ class Host:
     """
 
     node: Any
+    # of its network, in seconds
+    beat: float | None = None
 
     def __init__(
         self,
@@ -164,6 +166,10 @@ class Host:
         """Those of its peers."""
         raise NotImplementedError
 
+    def future(self) -> Any:
+        """A Deferred, or what this host has instead."""
+        return Deferred()
+
     def listen(self) -> None:
         """Let others dial."""
         raise NotImplementedError
@@ -171,7 +177,7 @@ class Host:
     def serve(self, hosts: list[Any]) -> None:
         """Dial some hosts again and again."""
 
-    def dial(self, to: Any, refused: bool, timeout: float) -> tuple[Deferred[Any], Callable[[], bool]]:
+    def dial(self, to: Any, refused: bool, timeout: float) -> tuple[Any, Callable[[], bool]]:
         """Dial another host, at a place where nobody listens if ``refused``.
 
         :return: fires once the connection is ready; and what tells whether nothing is left of it.
@@ -427,8 +433,8 @@ class Host:
         question = Unknown("sim", payload + bytes([ANSWER]))
         return peer.request(question, Unknown, timeout, lambda message: message.payload == payload)
 
-    def _later(self) -> Deferred[Any]:
-        done: Deferred[None] = Deferred()
+    def _later(self) -> Any:
+        done = self.future()
         self.ledger.call_later(self.network.random.random() * self.slowness, done.callback, None)
         return done
 

@@ -16,6 +16,7 @@ from txsoter import SoterPeerProtocol
 from txsoter import errors as soter
 from txsoter.core.state import State
 from txsoter.errors import SendQueueFull
+from txsoter.test.simulation.outcomes import Failed
 from txsoter.testing import SimulatedClock
 from txsoter.wire import Encoding, Inv, InventoryVector, Message, Version, write_message
 from txsoter.wire.framing import HEADER_SIZE
@@ -74,7 +75,7 @@ class Sent:
     def fired(self, result: T) -> T:
         """Its Deferred has fired."""
         self.owed = False
-        if not isinstance(result, Failure):
+        if not isinstance(result, (Failure, Failed)):
             self.confirmed = True
         elif result.check(SendQueueFull, soter.UnsupportedMessage) is not None:
             self.refused = True
@@ -345,7 +346,7 @@ class Ledger:
 
         def fired(result: Any) -> Any:
             del self.pending[number]
-            if isinstance(result, Failure) and result.check(*EXPECTED_FAILURES) is None:
+            if isinstance(result, (Failure, Failed)) and result.check(*EXPECTED_FAILURES) is None:
                 self.complain(f"{what} failed with {result.value!r}")
             return result
 

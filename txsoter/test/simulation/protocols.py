@@ -65,7 +65,7 @@ class ProtocolHost(Host):
         service.startService()
         self._services.append(service)
 
-    def dial(self, to: Any, refused: bool, timeout: float) -> tuple[Deferred[Any], Callable[[], bool]]:
+    def dial(self, to: Any, refused: bool, timeout: float) -> tuple[Any, Callable[[], bool]]:
         endpoint = self.node.client_endpoint(to.node, 1 if refused else None, timeout=timeout)
         factory = SoterClientFactory(self.node.config, self._make)
         self._outbound.append(factory)

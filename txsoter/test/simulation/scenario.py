@@ -35,7 +35,7 @@ class Scenario:
         """
         self.seed = seed
         self._make_host = make_host
-        self.network = network = SimulatedNetwork(seed)
+        self.network = network = SimulatedNetwork(seed, beat=make_host.beat)
         self.random = random = network.random
         self.ledger = Ledger(network.clock)
         network.tap = self.ledger.tap
