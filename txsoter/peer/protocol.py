@@ -238,7 +238,7 @@ class SoterPeerProtocol(Protocol):
         ``Tx`` is among the classes. An answer that the loop has not taken keeps
         the connection from being read, unless another request waits: the loop may await :meth:`request`, and may
         itself be in a listener. Leave it early by ``break``, or for certain at once by
-        :func:`contextlib.aclosing`.
+        :func:`contextlib.aclosing`. The loop has to be in the reactor's thread.
 
         :param expected_type: the answers' class, or a tuple of classes. With :class:`~txsoter.wire.NotFound` among
             them what the remote lacks is an answer as well; without, it is an error.
