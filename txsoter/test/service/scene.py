@@ -26,6 +26,8 @@ from txsoter.service import PeerService, having_nothing
 from txsoter.service.status import Ban, Dialled, StatusParts, StatusService
 from txsoter.test.peer.cases import tx
 from txsoter.testing import ScriptedPeer, SimulatedNetwork, SimulatedNode
+from txsoter.testing.links import SimulatedLink
+from txsoter.testing.transports import SimulatedTransport
 from txsoter.wire import Hash, InventoryType, InventoryVector, Message, Services
 
 __all__ = ["Scene"]
@@ -48,6 +50,11 @@ INBOUND: tuple[tuple[str, str, int], ...] = (
     ("192.0.2.201", "soterd:4.2.0", FULL),
     ("198.51.100.130", "soter-crawler:0.9.0(+https:; bot)", 0),
 )
+
+
+def _transports(link: SimulatedLink) -> list[SimulatedTransport]:
+    """Return the ends of a link between protocols."""
+    return [end for end in link.ends if isinstance(end, SimulatedTransport)]
 
 
 class Scene:
@@ -172,7 +179,7 @@ class Scene:
 
     def _break(self, host: str) -> None:
         for link in self.network.links:
-            if host in (end.getHost().host for end in link.ends):
+            if host in (end.getHost().host for end in _transports(link)):
                 link.reset()
 
     def _dialled(self) -> list[Dialled]:
@@ -193,8 +200,9 @@ class Scene:
     def _speakers(self) -> list[SoterPeerProtocol]:
         """The remotes' ends of all connections that are ready."""
         ours = self.ours.host
-        ends = [end for link in self.network.links for end in link.ends if end.connected and end.getHost().host != ours]
-        peers = [end.protocol for end in ends if isinstance(end.protocol, SoterPeerProtocol)]
+        ends = [end for link in self.network.links for end in _transports(link)]
+        others = [end for end in ends if end.connected and end.getHost().host != ours]
+        peers = [end.protocol for end in others if isinstance(end.protocol, SoterPeerProtocol)]
         return [peer for peer in peers if peer.state.value == "ready"]
 
     def announce(self, kind: InventoryType, hash: Hash, height: int = -1, spread: float = 1.5) -> None:
