@@ -133,6 +133,7 @@ async def test_a_reader_that_goes_away() -> None:
         await ready(node)
         transport: Any = program.transport
         transport.closeStdout()
+        await eventually(lambda: 1 not in transport.pipes, "the pipe is closed")
         node.announce_transaction(TX)
         assert await program.ended() == 0
         assert program.err == ""
