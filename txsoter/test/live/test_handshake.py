@@ -11,7 +11,7 @@ from txsoter import SIMNET, ConnectionClosed, HandshakeFailed, Network, SoterPee
 from txsoter.errors import CloseCause, ClosedBy, RequestClosed
 from txsoter.test.live.peers import FULL, Harbour, Tape, dial, live, simnet, within
 from txsoter.testing.soterd import SoterdFactory
-from txsoter.wire import GetBlocks, Hash, Inv, Ping, Pong, RejectCode, Version
+from txsoter.wire import GetBlocks, Hash, Inv, Ping, Pong, RejectCode
 
 ELSEWHERE = Network("elsewhere", SIMNET.magic, SIMNET.default_port, Hash(bytes(31) + b"\x01"))
 """Simnet in all but its genesis block."""
@@ -82,12 +82,10 @@ async def test_refused_as_dialler(soterds: SoterdFactory, fields: dict[str, Any]
 async def test_refused_as_listener(soterds: SoterdFactory) -> None:
     """It dials us and refuses our version: its reject is why we closed, and every Deferred has fired."""
     tape = Tape()
-
-    def answer_from_elsewhere(peer: SoterPeerProtocol, version: Version) -> None:
-        # after our check of its version, before ours goes out
-        peer.config = peer.config.replace(network=ELSEWHERE)
-
-    harbour = await Harbour(simnet(services=FULL, listeners=tape.listeners(on_version=answer_from_elsewhere))).open()
+    config = simnet(services=FULL, listeners=tape.listeners()).replace(user_agent_name="soterx")
+    # a config does not take the name of its nodes
+    object.__setattr__(config, "user_agent", config.user_agent.replace(b"soterx", b"soterd"))
+    harbour = await Harbour(config).open()
     arrival = harbour.next_peer()
     soterds.launch(f"--connect={harbour.address}")
     try:
@@ -107,6 +105,6 @@ async def test_refused_as_listener(soterds: SoterdFactory) -> None:
         await harbour.close()
     assert (reason.by, reason.cause, reason.command) == (ClosedBy.REMOTE, CloseCause.REJECTED, "version")
     assert reason.code == RejectCode.INVALID
-    assert reason.reject_reason is not None and "genesis" in reason.reject_reason
+    assert reason.reject_reason is not None and "incompatible" in reason.reject_reason
     assert tape.commands("read") == ["version", "reject"]
     assert tape.commands("wrote")[:2] == ["version", "verack"]
