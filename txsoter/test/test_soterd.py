@@ -41,7 +41,7 @@ http.server.HTTPServer((host, int(port)), Handler).serve_forever()
 
 BROKEN = "#!/bin/sh\necho cannot do this\nexit 3\n"
 
-STUBBORN = "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 0.1; done\n"
+STUBBORN = "#!/bin/sh\ntrap '' TERM\necho stubborn\nwhile :; do sleep 0.1; done\n"
 
 
 def program(folder: Path, text: str) -> Path:
@@ -101,6 +101,7 @@ async def test_one_that_ends_at_once_is_an_error_with_its_words(tmp_path: Path) 
 @pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
 async def test_one_that_does_not_end_is_killed(tmp_path: Path) -> None:
     node = Soterd(program(tmp_path, STUBBORN), tmp_path / "home")
+    await eventually(lambda: "stubborn" in node.tail(), "it ignores signals")
     with mock.patch.object(soterd, "STOP_TIMEOUT", 0.5):
         node.stop()
     with pytest.raises(SoterdError, match="ended at once, with -9"):
