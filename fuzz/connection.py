@@ -23,7 +23,7 @@ from pieces import PROTOCOL_VERSIONS, RAW, Piece, framed, mutated, parsed
 from txsoter.core.announcer import checked_vector
 from txsoter.core.config import ConnectionConfig
 from txsoter.core.connection import Connection
-from txsoter.core.events import FLUSH, READY, Closed, Notice, Observed, RequestEnded, RoundTrip, SendFailed
+from txsoter.core.events import FLUSH, READY, Closed, Notice, Observed, RequestEnded, RoundTrip, SendFailed, WriteFailed
 from txsoter.core.handshake import LIVE_NONCES
 from txsoter.core.reader import MESSAGE_OVERHEAD
 from txsoter.core.rules import make_dispatch_table
@@ -178,7 +178,8 @@ class Life:
 
     def take(self, event: object) -> None:
         """Handle an event."""
-        late = self.closed is not None and not isinstance(event, (SendFailed, RequestEnded))
+        # what is asked for after the end is answered still
+        late = self.closed is not None and not isinstance(event, (SendFailed, RequestEnded, WriteFailed))
         assert not late, f"{event} came after the connection was closed"
         if isinstance(event, tuple):
             assert not self.in_hand, "two handlers at once"

@@ -9,7 +9,8 @@ Nothing here opens a socket or waits: bytes move when :meth:`MemoryLink.pump` is
     assert pair.server.stats().received["ping"].messages == 1
     pair.clock.advance(120)
 
-:class:`SimulatedNetwork` has any number of nodes, and all that goes wrong between them, from one seed.
+:class:`SimulatedNetwork` has any number of nodes, and all that goes wrong between them, from one seed. Its nodes are
+hosts of protocols, or of cores that are driven without Twisted (:class:`CoreNode`), which is faster.
 """
 
 from txsoter.testing.clock import Livelock, SimulatedClock

@@ -123,6 +123,12 @@ class SimulatedNetwork:
         network.heal()
         network.close()
 
+    The same without protocols: cores, driven by the network itself::
+
+        alice, bob = network.core_node(), network.core_node(PeerConfig(network=SIMNET, listeners=...))
+        peer = alice.connect(bob)
+        peer.send(Ping(7), told=lambda answer, error: ...)
+
     Its links have latency; bytes arrive in random pieces, in order, and no later than they must: bandwidth has no
     limit. What is on its way and not read is bounded by the link's window, so a side that does not read is felt by
     the one that writes. A partition loses nothing: what was on its way arrives when it is healed, and connections

@@ -8,6 +8,7 @@ from typing import Any
 
 from txsoter import CloseReason, PeerConfig
 from txsoter.core.address_push import address_caches, pick_addresses
+from txsoter.core.rules import make_dispatch_table
 from txsoter.core.state import State
 from txsoter.errors import LocalError
 from txsoter.test.simulation.hosts import Deliberate, Host
@@ -182,14 +183,28 @@ class CoreHost(Host):
     """A host whose peers are cores."""
 
     beat = 0.05
+    # a handler of all messages, which gets their payloads too, instead of a listener of each
+    listens_to = ()
 
     def future(self) -> Any:
         return Outcome()
 
     def open(self, config: PeerConfig) -> None:
         self.node: CoreNode = self.network.core_node(config, self._make)
+        handlers = (self._read_core, self._hear_core) if self.tells_reads else (self._hear_core,)
+        self.node.table = make_dispatch_table(
+            lambda kind: handlers, observes_reads=self.tells_reads, observes_writes=self.tells_writes
+        )
         self._deaf = self.network.core_node(config)
         self._deaf.is_listening = False
+
+    def _read_core(self, peer: WatchedCore, message: Any, payload: bytes) -> None:
+        peer.side.keep_key(message, payload)
+        self.read(peer, HEADER_SIZE + len(payload), message, None)
+
+    def _hear_core(self, peer: WatchedCore, message: Any, payload: bytes) -> Any:
+        peer.side.keep_key(message, payload)
+        return self.hear(peer, message)
 
     @property
     def configs(self) -> list[PeerConfig]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import count
 from random import Random
@@ -126,6 +126,8 @@ class Host:
     node: Any
     # of its network, in seconds
     beat: float | None = None
+    # the commands of its listeners
+    listens_to: Iterable[str] = (*messages(), "unknown")
 
     def __init__(
         self,
@@ -151,8 +153,8 @@ class Host:
         # each host has its own habits
         self._manners = {name: weight * random.choice([0.0, 1.0, 1.0, 3.0]) for name, weight in manners.items()}
         self._manners["plain"] = manners["plain"]
-        self._tells_reads = random.random() < 0.7
-        self._tells_writes = random.random() < 0.5
+        self.tells_reads = random.random() < 0.7
+        self.tells_writes = random.random() < 0.5
         self.open(PeerConfig(listeners=self._listeners(), **fields))
 
     # -- what depends on how its peers are driven ----------------------------------------------
@@ -208,19 +210,19 @@ class Host:
 
     def _listeners(self) -> Listeners:
         hooks: dict[str, Any] = {"on_ready": self._ready, "on_closed": self._closed}
-        for command in (*messages(), "unknown"):
-            hooks[f"on_{command}"] = self._hear
-        if self._tells_reads:
-            hooks["on_read"] = self._read
-        if self._tells_writes:
+        for command in self.listens_to:
+            hooks[f"on_{command}"] = self.hear
+        if self.tells_reads:
+            hooks["on_read"] = self.read
+        if self.tells_writes:
             hooks["on_write"] = self._wrote
         return Listeners(**hooks)
 
     def enlist(self, peer: Any, inbound: bool) -> None:
         """A peer of this host has been made."""
         side = self.ledger.new_side(peer, f"{'inbound' if inbound else 'outbound'} of {self.node.host}")
-        side.read = [] if self._tells_reads else None
-        side.wrote = [] if self._tells_writes else None
+        side.read = [] if self.tells_reads else None
+        side.wrote = [] if self.tells_writes else None
         side.hooked = self.hooked
         side.turned_away = self._turned_away
         self.live[peer] = None
@@ -229,7 +231,7 @@ class Host:
 
     # -- listeners -----------------------------------------------------------------------------
 
-    def _hear(self, peer: Any, message: Message, *payload: bytes) -> Any:
+    def hear(self, peer: Any, message: Message, *payload: bytes) -> Any:
         side = peer.side
         if peer.is_closing:
             self.ledger.complain(f"{side}: the listener of {message.command} was called while the connection closed")
@@ -246,7 +248,7 @@ class Host:
             self.ledger.complain(f"{peer.side}: message_received() was called out of turn")
         return self._behave(peer, message) if self.network.random.random() < 0.2 else None
 
-    def _read(self, peer: Any, size: int, message: Message | None, error: TxsoterError | None) -> None:
+    def read(self, peer: Any, size: int, message: Message | None, error: TxsoterError | None) -> None:
         side = peer.side
         if isinstance(error, MalformedMessage) and error.command == "reject" and peer.pver < Reject.since:
             # a version may be refused before the other side knows how little we speak

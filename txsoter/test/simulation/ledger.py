@@ -19,7 +19,8 @@ from txsoter.errors import SendQueueFull
 from txsoter.test.simulation.outcomes import Failed
 from txsoter.testing import SimulatedClock
 from txsoter.wire import Encoding, Inv, InventoryVector, Message, Version, write_message
-from txsoter.wire.framing import HEADER_SIZE
+from txsoter.wire.framing import HEADER_SIZE, frame
+from txsoter.wire.message import command_bytes
 
 __all__ = ["ANNOUNCED", "KNOWN", "QUEUED", "Ledger", "Sent", "Side", "WatchedPeer", "key_of"]
 
@@ -140,6 +141,11 @@ class Side:
             # on_read and the listener are told of the same one
             self._keyed = message, key_of(message, self._magic)
         return self._keyed[1]
+
+    def keep_key(self, message: Message, payload: bytes) -> None:
+        """Note what tells a message from others that came with this payload: it need not be encoded again."""
+        if message is not self._keyed[0] and not isinstance(message, Version):
+            self._keyed = message, frame(self._magic, command_bytes(message.command), payload)[:HEADER_SIZE]
 
     def tap(self, data: bytes) -> None:
         """The peer has written bytes: find the frames in them."""

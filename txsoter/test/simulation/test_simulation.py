@@ -182,10 +182,11 @@ class SimulationTests(TrialCase):
 
 
 @pytest.mark.soak
-def test_thousands_of_networks(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("make_host", [ProtocolHost, CoreHost])
+def test_thousands_of_networks(make_host: type[Host], capsys: pytest.CaptureFixture[str]) -> None:
     first, _, last = SEEDS.rpartition(":")
     start = process_time()
-    reports, troubles = run_seeds(range(int(first or 0), int(last)))
+    reports, troubles = run_seeds(range(int(first or 0), int(last)), make_host=make_host)
     with capsys.disabled():
         print(
             f"\n  {len(reports)} networks, {sum(each.peers for each in reports)} peers,"
