@@ -16,7 +16,9 @@ BROWSER = ["selenium>=4.20"]
 # SipHash-2-4 and murmur3, of filters
 CHAIN = ["siphash24>=1.7", "mmh3>=5.0"]
 RUNNING_TESTS = ["pytest>=8", "pytest-twisted>=1.14.3", "coverage>=7.10"]
-TEST = [*RUNNING_TESTS, *TESTING, *METRICS, *PCAP, *TOR, *EXAMPLES, *TABLES, *CHAIN]
+# a test runs the type checker over a program of a user
+TYPING = ["mypy>=1.15"]
+TEST = [*RUNNING_TESTS, *TESTING, *METRICS, *PCAP, *TOR, *EXAMPLES, *TABLES, *CHAIN, *TYPING]
 
 setup(
     name="txsoter",
@@ -60,7 +62,7 @@ setup(
         # there are wheels for Linux alone, and building it takes a clang
         "fuzz": [*TESTING, *CHAIN, "atheris>=2.3; sys_platform == 'linux'"],
         "bench": [*TABLES, *METRICS, *CHAIN, "python-bitcoinlib", "bitcoinx", "btclib", "chiabip158"],
-        "dev": [*TEST, *BROWSER, "tomli>=2.0", "ruff>=0.9", "mypy>=1.15", "mypy-zope>=1.0.9", "build>=1.2"],
+        "dev": [*TEST, *BROWSER, "tomli>=2.0", "ruff>=0.9", "mypy-zope>=1.0.9", "build>=1.2"],
     },
     entry_points={"console_scripts": ["txsoter = txsoter.cli.main:main"]},
     classifiers=[
