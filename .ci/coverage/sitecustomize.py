@@ -1,8 +1,12 @@
-"""Measures every Python process of a test run, subprocesses included, if coverage is installed there."""
+"""Measures every Python process of a test run, subprocesses included, if that is asked for and coverage is there."""
 
-try:
-    import coverage
-except ImportError:
-    pass
-else:
-    coverage.process_startup()
+import os
+
+# a test that looks at what an interpreter loads asks for none
+if "COVERAGE_PROCESS_START" in os.environ:
+    try:
+        import coverage
+    except ImportError:
+        pass
+    else:
+        coverage.process_startup()

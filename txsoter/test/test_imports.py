@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,10 +49,10 @@ print(dag.soterd_order())
 
 
 def in_fresh_interpreter(script: str, *arguments: str) -> str:
-    """What ``script`` prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], cwd=ROOT.parent, capture_output=True, text=True, check=False
-    )
+    """What ``script`` prints. Nothing measures it, since that would load modules."""
+    environment = {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_START"}
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, cwd=ROOT.parent, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise AssertionError(done.stderr)
     return done.stdout

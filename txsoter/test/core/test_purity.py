@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
 from unittest import TestCase
 
 import txsoter.core
+from txsoter.test.test_imports import LOADED, in_fresh_interpreter
 
 CORE = Path(txsoter.core.__file__).parent
 
@@ -16,13 +15,6 @@ IMPURE = {"asyncio", "logging", "random", "secrets", "select", "selectors", "soc
 
 LAYERS = ("txsoter.core", "txsoter.wire", "txsoter.networks", "txsoter.errors", "txsoter.ip")
 """The layers whose modules the core may import: its own, and those below it."""
-
-LOADED = """
-import importlib, sys
-for name in sys.argv[1:]:
-    importlib.import_module(name)
-print(*sorted(sys.modules))
-"""
 
 
 def core_files() -> dict[str, Path]:
@@ -53,10 +45,7 @@ class PurityTests(TestCase):
     def test_importing_it_loads_no_io(self) -> None:
         """In a fresh interpreter: this one has loaded everything. (attrs loads threading and time.)"""
         files = core_files()
-        done = subprocess.run(
-            [sys.executable, "-c", LOADED, *files], cwd=CORE.parent.parent, capture_output=True, text=True, check=True
-        )
-        loaded = {name.partition(".")[0] for name in done.stdout.split()}
+        loaded = {name.partition(".")[0] for name in in_fresh_interpreter(LOADED, *files).split()}
         self.assertLessEqual({"txsoter", "attrs"}, loaded)
         self.assertEqual(loaded & {"twisted", "zope", *IMPURE - {"threading", "time"}}, set())
 
