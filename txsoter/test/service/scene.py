@@ -127,7 +127,7 @@ class Scene:
         version, _, comments = rest.partition("(")
         config = PeerConfig(
             network=MAINNET,
-            user_agent_name=name,
+            user_agent_name=name.replace("soterd", "soterx"),
             user_agent_version=version,
             user_agent_comments=[each for each in comments.rstrip(")").split("; ") if each],
             services=services,
@@ -135,8 +135,11 @@ class Scene:
             listeners=having_nothing(),
             trickle_interval=1.0,
             ping_interval=45.0,
-        )
-        return self._node(host, config.replace(**fields))
+        ).replace(**fields)
+        node = self._node(host, config)
+        # a config does not take the name of its nodes
+        object.__setattr__(node.config, "user_agent", node.config.user_agent.replace(b"soterx", b"soterd"))
+        return node
 
     def join(self, host: str, agent: str, services: int = 0, **fields: Any) -> None:
         """Somebody dials us."""
