@@ -1,4 +1,4 @@
-"""A node for tests: serves blocks to its peers as a soterd does (PEER.md, "What a soterd answers")."""
+"""A node for tests: serves blocks to its peers as a soterd does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of :mod:`txsoter.networks` (WIRE.md, "Networks")."""
+"""Tests of :mod:`txsoter.networks`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class SoterNetworksTests(TestCase):
     """The four networks of soter."""
 
     def test_table(self) -> None:
-        """Names, magics, ports, seeds and genesis hashes are those of WIRE.md."""
+        """Names, magics, ports, seeds and genesis hashes are those of soterd."""
         for network, (name, magic, _, port, seeds, genesis, _) in zip(NETWORKS, TABLE, strict=True):
             self.assertEqual(
                 (network.name, network.magic, network.default_port, network.seeds, str(network.genesis_hash)),

@@ -1,4 +1,4 @@
-"""Attacks by counts: of what is not there, too long for what they say, or negative (WIRE.md, "Primitives")."""
+"""Attacks by counts: of what is not there, too long for what they say, or negative."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attacks by frames: headers that promise, rubbish, and commands that are none (WIRE.md, "Frame")."""
+"""Attacks by frames: headers that promise, rubbish, and commands that are none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attacks on the handshake (PEER.md, "Life of a connection")."""
+"""Attacks on the handshake."""
 
 from __future__ import annotations
 

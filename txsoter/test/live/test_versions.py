@@ -33,7 +33,7 @@ SINCE = {
     "sendheaders": 70012,
     "feefilter": 70013,
 }
-"""The first version of each message that is younger than the oldest version (WIRE.md)."""
+"""The first version of each message that is younger than the oldest version."""
 
 
 def _without_relay_byte(version: Version) -> int:

@@ -1,4 +1,4 @@
-"""Announcements and a full queue (PEER.md, "Inventory": what is *sent* is marked as known)."""
+"""Announcements and a full queue."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ SECONDS = [name for name in DEFAULTS if name.endswith(("_interval", "_timeout", 
 
 class DefaultTests(TrialCase):
     def test_every_default_is_the_pages(self) -> None:
-        """PEER.md's numbers, in seconds and bytes; nothing is configurable that is not listed here."""
+        """Seconds and bytes; nothing is configurable that is not listed here."""
         config = PeerConfig()
         for name, value in DEFAULTS.items():
             self.assertEqual(getattr(config, name), value, name)

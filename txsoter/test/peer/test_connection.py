@@ -1,4 +1,4 @@
-"""Tests of :mod:`txsoter.peer.connection`: what is sent and when (PEER.md, "Writing")."""
+"""What a connection sends, and when."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class HeldTests(PeerTestCase):
         self.assertEqual(pair.remote.heard[2:], [Ping(1)])
 
     def test_encoded_at_the_negotiated_version(self) -> None:
-        """As in WIRE.md: at 60000 a ping is empty."""
+        """At 60000 a ping is empty."""
         pair = self.scripted(handshake=False)
         sent = pair.peer.send(Ping(7))
         pair.pump()

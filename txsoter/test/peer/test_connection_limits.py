@@ -1,4 +1,4 @@
-"""Tests of :mod:`txsoter.peer.connection`: the deadlines that a remote is held to, and the limits of the send queue."""
+"""The deadlines that a remote is held to, and the limits of the send queue."""
 
 from __future__ import annotations
 

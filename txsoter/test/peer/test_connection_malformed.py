@@ -1,4 +1,4 @@
-"""Tests of :mod:`txsoter.peer.connection`: what malformed bytes get (PEER.md, "Reading")."""
+"""What malformed bytes get."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The handshake as a remote sees it (PEER.md, "Life of a connection")."""
+"""The handshake as a remote sees it."""
 
 from __future__ import annotations
 

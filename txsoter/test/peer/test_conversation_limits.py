@@ -1,4 +1,4 @@
-"""Messages that are too large, unknown or malformed (PEER.md, "Reading")."""
+"""Messages that are too large, unknown or malformed."""
 
 from __future__ import annotations
 

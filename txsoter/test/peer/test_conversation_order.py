@@ -1,4 +1,4 @@
-"""What is said in which order until a peer is ready (PEER.md, "Life of a connection", 5 to 9)."""
+"""What is said in which order until a peer is ready."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a peer does by itself once it is ready (PEER.md, "Inventory", "Keeping alive", "Reading")."""
+"""What a peer does by itself once it is ready."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an application hooks in, and when it is called (PEER.md, "Verbs", "Reading")."""
+"""What an application hooks in, and when it is called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of :mod:`txsoter.peer.logs` (PEER.md, "Sanitising")."""
+"""Remote text in logs, sanitised."""
 
 from __future__ import annotations
 

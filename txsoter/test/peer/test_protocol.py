@@ -1,4 +1,4 @@
-"""What an application can do with a peer (PEER.md, "Verbs", "Writing", and the versions that lack messages)."""
+"""What an application can do with a peer."""
 
 from __future__ import annotations
 

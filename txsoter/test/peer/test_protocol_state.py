@@ -1,4 +1,4 @@
-"""Waiting for a peer and looking at it (PEER.md, "Verbs")."""
+"""Waiting for a peer and looking at it."""
 
 from __future__ import annotations
 

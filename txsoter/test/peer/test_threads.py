@@ -1,4 +1,4 @@
-"""Calls from other threads (PEER.md, "Writing": "there is one place that crosses over to the reactor")."""
+"""Calls from other threads."""
 
 from __future__ import annotations
 
