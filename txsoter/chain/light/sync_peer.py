@@ -83,12 +83,12 @@ class SyncPeer:
 
     @property
     def is_in_step(self) -> bool:
-        """Whether all that it has told has been taken."""
+        """True if all that it has told has been taken."""
         return self.has_caught_up and not self.wanted and not self.asked
 
     @property
     def takes_announcements(self) -> bool:
-        """Whether what it announces comes behind all that it has listed, not before."""
+        """True if its announcements come behind all that it has listed, not before."""
         return self.has_caught_up and (self.cursor is None or self.end is not None)
 
     def begin_pass(self, first: int, end: int | None = None) -> None:

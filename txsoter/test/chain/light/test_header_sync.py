@@ -379,7 +379,7 @@ class LiarTests(TestCase):
         self.assertEqual(world.dropped, {"liar": (25, "it did not answer getdata")})
 
     def test_does_not_have_what_it_lists(self) -> None:
-        """What it was not asked for it need not have."""
+        """Blocks that it was not asked for it need not have."""
         world = World(liar=Node(chain_of(9), alter=on_blocks(lambda block: None)), honest=Node(chain_of(9)))
         world.run()
         world.say("liar", NotFound([listed(GENESIS, 0)]))
@@ -435,7 +435,7 @@ class LiarTests(TestCase):
 
 
 class FloodTests(TestCase):
-    """What nobody has asked for is bounded, in number and in what it makes us do."""
+    """Messages that nobody has asked for are bounded, in number and in the work that they make."""
 
     def setUp(self) -> None:
         self.blocks = chain_of(20)
