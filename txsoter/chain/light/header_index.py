@@ -9,7 +9,7 @@ from hashlib import sha256
 from txsoter.chain.light.header_record import TIME, HeaderRecord, pack_header
 from txsoter.errors import FieldError, InvalidBlock, InvalidProof
 from txsoter.networks import Network
-from txsoter.wire import BlockHeader, Hash, parents_commitment
+from txsoter.wire import Block, BlockHeader, Hash, parents_commitment
 from txsoter.wire.blocks import MAX_TIME_AHEAD
 from txsoter.wire.cuckoo import check_cycle
 from txsoter.wire.hashes import as_hash
@@ -68,6 +68,17 @@ class HeaderIndex:
         """
         return self._records[self._numbers[block_hash]]
 
+    def number(self, block_hash: bytes) -> int:
+        """Return how many records were added before that of a block.
+
+        :raises KeyError: if it is not there.
+        """
+        return self._numbers[block_hash]
+
+    def numbered(self, first: int, end: int) -> list[HeaderRecord]:
+        """Return the records from the number ``first`` up to, and without, ``end``."""
+        return self._records[first:end]
+
     def at_height(self, height: int) -> list[HeaderRecord]:
         """Return the records of a height, ascending by the shown form of their hashes; none of a height without any."""
         if not 0 <= height < len(self._levels):
@@ -121,7 +132,7 @@ class HeaderIndex:
         :param nonces: of the block's proof of work.
         :param now: seconds since 1970.
         :raises InvalidBlock: naming the rule that it breaks: ``"parents"`` (none, or not those that it commits to),
-            ``"known parents"``, ``"time"``, ``"genesis"`` or one of the proof of work's.
+            ``"known parents"``, ``"time"``, ``"time ahead"``, ``"genesis"`` or one of the proof of work's.
         :raises FieldError: for arguments of other types.
         """
         raw = pack_header(header)
@@ -149,7 +160,7 @@ class HeaderIndex:
         time = int.from_bytes(raw[TIME], "little")
         if time > now + MAX_TIME_AHEAD:
             words = f"its time is {time}, at most {now + MAX_TIME_AHEAD:.0f} is taken now"
-            raise InvalidBlock(block_hash, words, "time")
+            raise InvalidBlock(block_hash, words, "time ahead")
         median = self.median_time(parents)
         if time <= median:
             words = f"its time is {time}, not above the median of its ancestors, {median}"
@@ -160,6 +171,16 @@ class HeaderIndex:
             except InvalidProof as error:
                 raise InvalidBlock(block_hash, f"{error.rule}: {error.reason}", error.rule) from None
         return HeaderRecord.pack(raw, parents, nonces, height, block_hash)
+
+    def check_block(self, block: Block, now: float) -> HeaderRecord:
+        """Check all of a block, its transactions too, as far as that needs no other block's transactions.
+
+        :param now: seconds since 1970.
+        :raises InvalidBlock: as :meth:`check` and :meth:`Block.verify_transactions` do.
+        """
+        record = self.check(block.header, [each[0] for each in block.parents], tuple(block.nonces), now)
+        block.verify_transactions()
+        return record
 
     def add(self, record: HeaderRecord) -> bool:
         """Add a record that :meth:`check` returned, or that was kept; return False if it is there already.
