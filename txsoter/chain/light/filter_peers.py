@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults
@@ -130,7 +130,7 @@ class FilterPeers:
             # one was cancelled, or is broken
             for each in questions:
                 each.cancel()
-            raise error.subFailure.value from None
+            raise cast(Exception, error.subFailure.value) from None
         return {peer: answer[0] for peer, answer in zip(asked, results, strict=True) if answer}
 
     async def _ask(

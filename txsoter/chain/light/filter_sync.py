@@ -179,6 +179,7 @@ class FilterSync:
             if disputed is None:
                 break
             await self._settle(self._index[disputed], claims)
+            claims = {peer: claim for peer, claim in claims.items() if not peer.is_closing}
         return has_kept
 
     def _keep_agreed(self, lacking: Iterable[HeaderRecord], agreed: dict[Hash, Hash]) -> bool:
@@ -227,11 +228,10 @@ class FilterSync:
             return
         block = await self._peers.block(record)
         best = None if block is None else await self._judge(record, block, filters)
-        for peer, data in filters.items():
-            claims[peer].pop(record.hash)
-            if peer.is_closing:
-                del claims[peer]
-            elif best is not None:
+        for peer in filters:
+            if best is None:
+                del claims[peer][record.hash]
+            else:
                 claims[peer][record.hash] = double_sha256(best)
 
     async def _judge(self, record: HeaderRecord, block: Block, filters: dict[SoterPeerProtocol, bytes]) -> bytes | None:
@@ -268,14 +268,15 @@ class FilterSync:
         self, record: HeaderRecord, outpoints: Sequence[Outpoint], known: dict[Outpoint, bytes]
     ) -> dict[Outpoint, bytes]:
         """Look for the outputs that a block spends in the blocks below, the nearest first; return those found."""
-        found = dict(known)
+        found, wanted = dict(known), set(outpoints)
         left = LOOKED_THROUGH
         for height in range(record.height - 1, -1, -1):
             for each in self._index.at_height(height):
-                if not left or found.keys() >= set(outpoints):
+                if not left or found.keys() >= wanted:
                     return found
                 left -= 1
                 block = await self._peers.block(each)
                 if block is not None:
-                    found.update(created_outputs([block]))
+                    created = created_outputs([block])
+                    found.update({outpoint: created[outpoint] for outpoint in created.keys() & wanted})
         return found
