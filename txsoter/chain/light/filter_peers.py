@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherResults
 
 from txsoter.chain.light.header_record import HeaderRecord
 from txsoter.errors import InvalidBlock, RequestClosed, RequestFailed
@@ -67,6 +67,7 @@ class FilterPeers:
         self.timeout = timeout
         self._silence: WeakKeyDictionary[SoterPeerProtocol, int] = WeakKeyDictionary()
         self._differences: WeakKeyDictionary[SoterPeerProtocol, int] = WeakKeyDictionary()
+        self._bloom_locks: WeakKeyDictionary[SoterPeerProtocol, DeferredLock] = WeakKeyDictionary()
         self._contradictions: WeakKeyDictionary[SoterPeerProtocol, int] = WeakKeyDictionary()
 
     def offering(self, services: int = 0) -> list[SoterPeerProtocol]:
@@ -75,6 +76,10 @@ class FilterPeers:
             each for each in self._followed() if not each.is_closing and each.stats().services & services == services
         ]
         return sorted(found, key=lambda peer: self._silence.get(peer, 0))
+
+    def bloom_lock(self, peer: SoterPeerProtocol) -> DeferredLock:
+        """Return the lock of a peer's bloom filter: a connection has one."""
+        return self._bloom_locks.setdefault(peer, DeferredLock())
 
     # -- judgement -----------------------------------------------------------------------------
 

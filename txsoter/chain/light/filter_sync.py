@@ -56,8 +56,8 @@ class FilterSync:
     :param keep: notes the filter header of a block.
     :param peers: those to ask.
     :param clock: for the waits.
+    :param changes: noted when a filter header is kept, or will not be.
     :param needed: peers that have to agree; 1 believes whoever answers.
-    :ivar changes: noted when a filter header is kept.
     :ivar uncertain: blocks whose filter may lack scripts that they spend.
     """
 
@@ -69,6 +69,7 @@ class FilterSync:
         keep: Callable[[Hash, Hash], object],
         peers: FilterPeers,
         clock: IReactorTime,
+        changes: Changes,
         needed: int = NEEDED,
     ) -> None:
         self._index = index
@@ -81,7 +82,7 @@ class FilterSync:
         # a heap of heights that may have blocks without filter headers
         self._heights: list[int] = []
         self._hopeless: set[Hash] = set()
-        self.changes = Changes(clock)
+        self._changes = changes
         self.uncertain: set[Hash] = set()
 
     # -- its life ------------------------------------------------------------------------------
@@ -155,6 +156,7 @@ class FilterSync:
                 if asked is not None:
                     return asked
                 self._hopeless.update(each.hash for each in self._index.at_height(lowest))
+                self._changes.note()
             heappop(self._heights)
         return None
 
@@ -192,7 +194,7 @@ class FilterSync:
                 self._keep(record.hash, header)
                 has_kept = True
         if has_kept:
-            self.changes.note()
+            self._changes.note()
         return has_kept
 
     async def _claims(self, asked: FilterRange, lacking: Sequence[HeaderRecord]) -> Claims:
