@@ -264,7 +264,7 @@ class LightClient(MultiService):
                     self.punish(each.peer, each.points, each.reason)
                 elif not each.peer.is_closing:
                     each.peer.send(each.message)
-        if sync is not None and sync.is_synced:
+        if sync is not None and sync.is_synced and self._synced:
             self._synced.succeed(None)
 
     def peer_ready(self, peer: SoterPeerProtocol) -> None:
@@ -297,7 +297,7 @@ class LightClient(MultiService):
             sync.headers_received(peer, message, now)
         else:
             sync.notfound_received(peer, message, now)
-        if sync.outbox:
+        if sync.outbox or (sync.is_synced and self._synced):
             self._drain()
 
 

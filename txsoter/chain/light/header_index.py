@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
+from typing import Any
 
 from txsoter.chain.light.header_record import TIME, HeaderRecord, pack_header
 from txsoter.errors import FieldError, InvalidBlock, InvalidProof
@@ -13,6 +14,7 @@ from txsoter.wire import Block, BlockHeader, Hash, parents_commitment
 from txsoter.wire.blocks import MAX_TIME_AHEAD
 from txsoter.wire.cuckoo import check_cycle
 from txsoter.wire.hashes import as_hash
+from txsoter.wire.views import RowView
 
 __all__ = ["MEDIAN_BLOCKS", "HeaderIndex"]
 
@@ -178,7 +180,13 @@ class HeaderIndex:
         :param now: seconds since 1970.
         :raises InvalidBlock: as :meth:`check` and :meth:`Block.verify_transactions` do.
         """
-        record = self.check(block.header, [each[0] for each in block.parents], tuple(block.nonces), now)
+        # most blocks come from the wire, whose rows take longer to walk over than the tuples that they are made of
+        parents: Any = block.parents
+        nonces: Any = block.nonces
+        hashes = [each[0] for each in (parents.tuples() if isinstance(parents, RowView) else parents)]
+        if isinstance(nonces, RowView):
+            nonces = [each for (each,) in nonces.tuples()]
+        record = self.check(block.header, hashes, nonces, now)
         block.verify_transactions()
         return record
 
@@ -191,9 +199,8 @@ class HeaderIndex:
         if record.hash in self._numbers:
             return False
         number = len(self._records)
-        parents = record.parents
         try:
-            numbers = [self._numbers[each] for each in parents]
+            numbers = [self._numbers[each] for each in record.parents]
         except KeyError:
             raise FieldError("record", record.hash, "one whose parents have been added") from None
         if not numbers and record.hash != self.network.genesis_hash:

@@ -164,14 +164,10 @@ class HeaderSync:
         peer = self._peers.pop(key, None)
         if peer is None:
             return
-        lost = list(peer.asked)
-        for each in lost:
-            self._asked_of.pop(each, None)
         if peer is self._leader:
             self._leader = None
             self._choose_leader(now)
-        for each in lost:
-            self._poke(each, now)
+        self._release(peer, now)
 
     def _choose_leader(self, now: float, other_than: SyncPeer | None = None) -> None:
         if self._leader is None and not self.is_synced:
@@ -192,8 +188,7 @@ class HeaderSync:
         return max(0, min(self._index.max_height - depth, peer.height))
 
     def _begin_pass(self, peer: SyncPeer, first: int, end: int | None, now: float) -> None:
-        for each in peer.asked:
-            self._asked_of.pop(each, None)
+        self._release(peer, now)
         peer.begin_pass(first, end)
         self._continue(peer, now)
 
@@ -211,7 +206,7 @@ class HeaderSync:
         vectors = inv.vectors
         rows = list(vectors.tuples() if isinstance(vectors, RowView) else vectors)
         # answers begin where they were asked to; announcements do so by chance, and do no harm then
-        if peer.is_listing and (not rows or (rows[0][2] == peer.cursor and rows[0][0] in _BLOCKS)):
+        if peer.listing is not None and (not rows or (rows[0][2] == peer.listing and rows[0][0] in _BLOCKS)):
             self._list_received(peer, rows, now)
         else:
             found = [(each, height) for kind, each, height in rows if kind in _BLOCKS and each != ZERO_HASH]
@@ -242,10 +237,13 @@ class HeaderSync:
 
     def _list_received(self, peer: SyncPeer, rows: Sequence[tuple[int, bytes, int]], now: float) -> None:
         index, wanted, asked = self._index, peer.wanted, peer.asked
-        peer.is_listing = False
+        first = last = peer.listing or 0
+        peer.listing = None
         peer.due = now + self._timeout if asked else None
-        assert peer.cursor is not None
-        last = peer.cursor
+        if peer.is_list_stale:
+            peer.is_list_stale = False
+            self._continue(peer, now)
+            return
         if not rows and not peer.has_caught_up:
             # lists begin no higher than the height that it told
             self._drop(peer, STALLED, "it lists no blocks", now)
@@ -267,7 +265,7 @@ class HeaderSync:
                 return
         if len(rows) == LISTED:
             # it may end between siblings; more than can be listed at one height cannot be asked for
-            peer.cursor = last if last > peer.cursor else last + 1
+            peer.cursor = last if last > first else last + 1
         else:
             peer.cursor = None
         if peer.end is not None and (peer.cursor is None or last > peer.end):
@@ -281,7 +279,14 @@ class HeaderSync:
         peer = self._peers.get(key)
         if peer is None:
             return
-        block_hash = block.hash
+        record: HeaderRecord | None = None
+        failure: InvalidBlock | None = None
+        try:
+            record = self._check(block)
+            block_hash = record.hash
+        except InvalidBlock as error:
+            failure = error
+            block_hash = error.block_hash
         height = peer.asked.pop(block_hash, None)
         is_asked = height is not None
         if is_asked:
@@ -289,19 +294,18 @@ class HeaderSync:
                 self._asked_of.pop(block_hash, None)
             elif self._asked_of.get(block_hash) is peer:
                 del self._asked_of[block_hash]
-            peer.due = now + self._timeout if peer.asked or peer.is_listing else None
+            peer.due = now + self._timeout if peer.asked or peer.listing is not None else None
         else:
             height = peer.stale.pop(block_hash, None)
+        if record is None:
+            assert failure is not None
+            self._refuse(peer, failure, height, is_asked, now)
+            return
         if block_hash in self._index:
             if height is None and not peer.spend(1, now):
                 self._drop(peer, BROKEN, "it sends blocks that nobody asked for", now)
                 return
         else:
-            try:
-                record = self._check(block)
-            except InvalidBlock as error:
-                self._refuse(peer, error, height, is_asked, now)
-                return
             if height is not None and height >= 0 and record.height != height:
                 self._drop(peer, INVALID, "its list tells another height than a block has", now)
                 return
@@ -354,14 +358,14 @@ class HeaderSync:
         if peer.wanted and len(peer.asked) <= WINDOW // 2:
             self._ask_for_blocks(peer, now)
         if peer.cursor is not None:
-            if not peer.is_listing and len(peer.wanted) < LISTED and (peer.end is None or peer.next_pass <= now):
+            if peer.listing is None and len(peer.wanted) < LISTED and (peer.end is None or peer.next_pass <= now):
                 self._ask_for_list(peer, now)
         elif not peer.wanted and not peer.asked:
             self._pass_over(peer, now)
 
     def _ask_for_list(self, peer: SyncPeer, now: float) -> None:
         assert peer.cursor is not None
-        peer.is_listing = True
+        peer.listing = peer.cursor
         if peer.due is None:
             peer.due = now + self._timeout
         if peer.end is not None:
@@ -419,17 +423,24 @@ class HeaderSync:
         """Drop peers that have stalled, and begin passes that are due; to be called each second."""
         for peer in list(self._peers.values()):
             if peer.due is not None and peer.due <= now:
-                asked = "getblocks" if peer.is_listing else "getdata"
-                self._drop(peer, STALLED, f"it did not answer {asked}", now)
+                question = "getdata" if peer.listing is None else "getblocks"
+                self._drop(peer, STALLED, f"it did not answer {question}", now)
             elif peer is self._leader:
                 self._consider_leader(peer, now)
             elif peer.has_caught_up and peer.next_pass <= now:
                 self._pass_due(peer, now)
         for block_hash in list(self._waiting):
             source = self._asked_of.get(block_hash)
-            if source is None or source.due is None or source.due - now <= self._timeout - IMPATIENT_AFTER:
-                self._asked_of.pop(block_hash, None)
-                self._poke(block_hash, now)
+            if source is not None and source.due is not None and source.due - now <= self._timeout - IMPATIENT_AFTER:
+                self._release(source, now)
+
+    def _release(self, peer: SyncPeer, now: float) -> None:
+        """Let others be asked for what a peer was asked for."""
+        released = [each for each in peer.asked if self._asked_of.get(each) is peer]
+        for each in released:
+            del self._asked_of[each]
+        for each in released:
+            self._poke(each, now)
 
     def _consider_leader(self, peer: SyncPeer, now: float) -> None:
         if now - peer.since < SLOW_AFTER:
@@ -437,6 +448,7 @@ class HeaderSync:
         if peer.taken < SLOW_AFTER and len(self._peers) > 1:
             # others first, it will be compared later
             self._peers[peer.key] = self._peers.pop(peer.key)
+            self._release(peer, now)
             self._leader = None
             self._choose_leader(now, other_than=peer)
         peer.since, peer.taken = now, 0

@@ -26,7 +26,8 @@ class SyncPeer:
     :ivar first: the height at which the pass began, or the last one did.
     :ivar cursor: the height at which the next list of the pass begins; None if no pass is going on.
     :ivar end: the height at which the pass is over; None for the peer's tip.
-    :ivar is_listing: whether an answer to ``getblocks`` is waited for.
+    :ivar listing: the height at which the list begins that is waited for, or None.
+    :ivar is_list_stale: whether that was asked for before the pass was begun anew.
     :ivar wanted: blocks to ask it for, with the heights it told, in order.
     :ivar asked: those it was asked for, with the same heights, and has not sent.
     :ivar stale: the same, of before the pass was begun anew.
@@ -47,9 +48,10 @@ class SyncPeer:
         "first",
         "has_caught_up",
         "height",
-        "is_listing",
+        "is_list_stale",
         "is_suspect",
         "key",
+        "listing",
         "next_pass",
         "since",
         "stale",
@@ -66,7 +68,8 @@ class SyncPeer:
         self.first = 0
         self.cursor: int | None = None
         self.end: int | None = None
-        self.is_listing = False
+        self.listing: int | None = None
+        self.is_list_stale = False
         self.wanted: dict[bytes, int] = {}
         self.asked: dict[bytes, int] = {}
         self.stale: dict[bytes, int] = {}
@@ -93,6 +96,7 @@ class SyncPeer:
         self.first = first
         self.cursor = first
         self.end = end
+        self.is_list_stale = self.listing is not None
         self.stale.update(self.asked)
         self.asked.clear()
         self.wanted.clear()

@@ -49,14 +49,11 @@ def random_dag(rng: Random, count: int, width: int = 4, number: int = 0) -> list
     """Return ``count`` blocks above the genesis, parents before children, of up to ``width`` tips; some are late."""
     blocks, tips = [GENESIS], [GENESIS]
     for each in range(count):
-        if rng.random() < 0.1:
-            parents = [rng.choice(blocks)]
-        else:
-            parents = rng.sample(tips, rng.randint(1, len(tips)))
+        parents = [rng.choice(blocks)] if rng.random() < 0.1 else rng.sample(tips, rng.randint(1, len(tips)))
         block = block_above(parents, number + each)
         blocks.append(block)
         hashes = {parent.hash for parent in block.parents}
-        tips = [tip for tip in tips if tip.hash not in hashes][-width + 1 :] + [block]
+        tips = [*[tip for tip in tips if tip.hash not in hashes][-width + 1 :], block]
     return blocks[1:]
 
 
