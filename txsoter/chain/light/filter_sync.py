@@ -17,6 +17,7 @@ from txsoter.chain.light.filter_hashes import FilterRange, compare, computed_hea
 from txsoter.chain.light.filter_peers import INVALID, FilterPeers
 from txsoter.chain.light.header_index import HeaderIndex
 from txsoter.chain.light.header_record import HeaderRecord
+from txsoter.clock import monotonic
 from txsoter.errors import InvalidProof
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.wire import ZERO_HASH, Block, Hash, Services, double_sha256
@@ -37,6 +38,9 @@ SETTLING = 1.0
 
 RETRY = 10.0
 """Seconds until peers are asked again that gave no useful answer."""
+
+LONGEST = 3600.0
+"""Seconds until then at most, after many times."""
 
 LOOKED_THROUGH = 50
 """Blocks that are fetched to find the outputs that a disputed block spends."""
@@ -79,8 +83,11 @@ class FilterSync:
         self._clock = clock
         self._wake = Changes(clock)
         self._running: Deferred[None] | None = None
+        self._now = monotonic(clock)
         # a heap of heights that may have blocks without filter headers
         self._heights: list[int] = []
+        # those that were asked for in vain: when to ask again, and how often that was
+        self._postponed: dict[int, tuple[float, int]] = {}
         self._hopeless: set[Hash] = set()
         self._changes = changes
         self.uncertain: set[Hash] = set()
@@ -110,6 +117,7 @@ class FilterSync:
 
     def added(self, record: HeaderRecord) -> None:
         """Note a block that is new in the index."""
+        self._postponed.pop(record.height, None)
         if not self._heights or self._heights[0] != record.height:
             heappush(self._heights, record.height)
         self._wake.note()
@@ -125,9 +133,9 @@ class FilterSync:
         """Whether enough peers offer filters."""
         return len(self._peers.offering(Services.CF)) >= self._needed
 
-    def may_come(self, record: HeaderRecord) -> bool:
-        """Whether a filter header that is not known may still come to be known."""
-        return record.filter_header is None and record.hash not in self._hopeless
+    def is_expected(self, record: HeaderRecord) -> bool:
+        """Whether the filter header of a block is not known, and was not yet asked for in vain."""
+        return record.height not in self._postponed and self._is_lacking(record)
 
     # -- the sync ------------------------------------------------------------------------------
 
@@ -135,34 +143,61 @@ class FilterSync:
         while True:
             asked = self._next_range() if self.has_peers else None
             if asked is None:
-                await self._wake.wait()
+                await self._wake.wait(self._next_due())
                 continue
             if self._is_recent(asked):
                 await self._pause(SETTLING)
                 asked = self._next_range() or asked
-            if not await self._agree(asked):
+            has_kept = await self._agree(asked)
+            self._postpone({each.height for each in asked.records})
+            self._changes.note()
+            if not has_kept:
                 await self._pause(RETRY)
 
     def _pause(self, seconds: float) -> Deferred[None]:
         # one that nobody wakes early
         return Changes(self._clock).wait(seconds)
 
+    def _next_due(self) -> float | None:
+        """Return the seconds until a height is to be asked for again; None if there is none, or there are no peers."""
+        if not self._postponed or not self.has_peers:
+            return None
+        return max(min(due for due, _ in self._postponed.values()) - self._now(), 0.0)
+
+    def _postpone(self, heights: Iterable[int]) -> None:
+        """Let heights wait that still lack a filter header: a block may be known to one peer alone."""
+        for height in heights:
+            _, tries = self._postponed.pop(height, (0.0, 0))
+            if self._lacks(height):
+                self._postponed[height] = (self._now() + min(RETRY * 2**tries, LONGEST), tries + 1)
+
     def _next_range(self) -> FilterRange | None:
-        """Return the lowest blocks that lack a filter header, or None if there are no such."""
-        while self._heights:
-            lowest = self._heights[0]
-            if self._lacks(lowest):
-                asked = FilterRange.above(self._index, lowest)
-                if asked is not None:
-                    return asked
-                self._hopeless.update(each.hash for each in self._index.at_height(lowest))
-                self._changes.note()
-            heappop(self._heights)
-        return None
+        """Return the lowest blocks to ask for, or None if there are none now."""
+        while True:
+            now = self._now()
+            lowest = min((height for height, (due, _) in self._postponed.items() if due <= now), default=None)
+            while lowest is None and self._heights:
+                if self._heights[0] not in self._postponed and self._lacks(self._heights[0]):
+                    lowest = self._heights[0]
+                else:
+                    heappop(self._heights)
+            if lowest is None:
+                return None
+            top = self._index.max_height
+            asked = FilterRange.above(self._index, lowest, top - RECENT if lowest <= top - RECENT else top)
+            if asked is not None:
+                return asked
+            # too many for an answer
+            self._postponed.pop(lowest, None)
+            self._hopeless.update(each.hash for each in self._index.at_height(lowest))
+            self._changes.note()
+
+    def _is_lacking(self, record: HeaderRecord) -> bool:
+        return record.filter_header is None and record.hash not in self._hopeless
 
     def _lacks(self, height: int) -> bool:
         """Whether a filter header may be found for a block of that height."""
-        lacking = [each for each in self._index.at_height(height) if self.may_come(each)]
+        lacking = [each for each in self._index.at_height(height) if self._is_lacking(each)]
         hopeless = {each.hash for each in lacking if each.parents and each.parents[-1] in self._hopeless}
         self._hopeless |= hopeless
         return len(hopeless) < len(lacking)
@@ -172,7 +207,7 @@ class FilterSync:
 
     async def _agree(self, asked: FilterRange) -> bool:
         """Ask for the filters of a range, and keep the headers on which peers agree; return whether there were any."""
-        lacking = [each for each in asked.records if self.may_come(each)]
+        lacking = [each for each in asked.records if self._is_lacking(each)]
         claims = await self._claims(asked, lacking)
         has_kept = False
         while len(claims) >= self._needed:
@@ -187,14 +222,12 @@ class FilterSync:
     def _keep_agreed(self, lacking: Iterable[HeaderRecord], agreed: dict[Hash, Hash]) -> bool:
         has_kept = False
         for record in lacking:
-            if record.hash not in agreed or not self.may_come(self._index[record.hash]):
+            if record.hash not in agreed or not self._is_lacking(self._index[record.hash]):
                 continue
             header = computed_header(self._index, record, agreed[record.hash])
             if header is not None:
                 self._keep(record.hash, header)
                 has_kept = True
-        if has_kept:
-            self._changes.note()
         return has_kept
 
     async def _claims(self, asked: FilterRange, lacking: Sequence[HeaderRecord]) -> Claims:
