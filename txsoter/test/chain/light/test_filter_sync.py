@@ -27,20 +27,24 @@ from txsoter.wire import (
 NOT_THERE = b"\x14" + b"z" * 20
 
 
-def wide_dag(count: int = 120, seed: int = 1, spending: float = 0.3) -> list[Block]:
-    """Return blocks of a DAG with siblings, some of which spend coins of others."""
+def wide_dag(heights: int = 60, seed: int = 1, spending: float = 0.3) -> list[Block]:
+    """Return blocks of a DAG with up to three siblings of a height, some of which spend coins of others."""
     rng = Random(seed)
-    blocks, tips = [GENESIS], [GENESIS]
+    blocks: list[Block] = []
+    below = [GENESIS]
     coins: list[Any] = []
-    for number in range(count):
-        parents = rng.sample(tips, rng.randint(1, len(tips)))
-        spends = len(coins) > 10 and rng.random() < spending
-        spent = [payment((coins.pop(0), 0), to=[b"\x52%c" % number])] if spends else []
-        block = block_above(parents, *spent, script=b"\x14" + bytes([number % 7]) * 20, number=number)
-        coins.append(block.transactions[0])
-        blocks.append(block)
-        tips = [*[each for each in tips if each not in parents][-2:], block]
-    return blocks[1:]
+    for _ in range(heights):
+        level = []
+        for _ in range(rng.randint(1, 3)):
+            number = len(blocks)
+            spends = len(coins) > 10 and rng.random() < spending
+            spent = [payment((coins.pop(0), 0), to=[b"\x52%c" % number])] if spends else []
+            parents = rng.sample(below, rng.randint(1, len(below)))
+            level.append(block_above(parents, *spent, script=b"\x14" + bytes([number % 7]) * 20, number=number))
+            blocks.append(level[-1])
+        coins += [each.transactions[0] for each in level]
+        below = level
+    return blocks
 
 
 BLOCKS = wide_dag()
@@ -136,7 +140,7 @@ class HonestPeersTests(FilterSyncTestCase):
         index = LightScene([ServedDag(BLOCKS)]).client.index
         wide = next(height for height in range(50) if len(index.at_height(height)) > 1)
         self.assertIsNone(FilterRange.above(index, wide, 50, most=1))
-        for lowest in (0, 1, 5):
+        for lowest in (1, 5, wide):
             asked = FilterRange.above(index, lowest, 50, most=8)
             assert asked is not None
             self.assertLessEqual(len(asked.records), 8)

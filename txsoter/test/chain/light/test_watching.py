@@ -359,7 +359,7 @@ class LyingTests(WatchTestCase):
     def test_bloom_an_inner_node_for_a_transaction(self) -> None:
         """Two hashes of the merkle tree, 64 bytes, may be mined to read as a transaction that pays Alice."""
         head = b"\1\0\0\0\1" + b"\7" * 36 + b"\0" + b"\xff" * 4
-        fake, _ = Tx.from_payload(head + b"\1" + bytes(8) + b"\4" + ALICE[:4] + bytes(4))
+        fake, _ = Tx.from_payload(head + b"\1" + bytes(8) + b"\4\3aaa" + bytes(4))
         self.assertEqual(len(fake.to_payload()), 64)
         old = self.story.blocks[-1]
         header = BlockHeader(prev=old.header.prev, merkle_root=fake.txid, time=old.header.time)
@@ -378,7 +378,7 @@ class LyingTests(WatchTestCase):
         scene = LightScene([dag])
         record = scene.client.index.check(header, [each.hash for each in old.parents], (), NOW)
         scene.client.store.add(record)
-        watcher = scene.watch([ALICE[:4]], from_height=record.height)
+        watcher = scene.watch([b"\3aaa"], from_height=record.height)
         scene.network.run(60)
         self.assertEqual(watcher.found, [])
         self.assertEqual(scene.dropped, {0: (100, "its merkle proof is none: 64 bytes")})
