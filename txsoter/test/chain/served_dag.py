@@ -104,7 +104,7 @@ class ServedDag:
         self._scripts: dict[tuple[bytes, int], bytes] = {}
         self._peers: list[SoterPeerProtocol] = []
         self._bloom: dict[SoterPeerProtocol, BloomFilter] = {}
-        own = {
+        own: dict[str, Any] = {
             "on_ready": self._peers.append,
             "on_getdata": self.serve,
             "on_getcfilters": self.send_filters,

@@ -203,15 +203,13 @@ class LiarTests(FilterSyncTestCase):
 class AnswerTests(FilterSyncTestCase):
     """Answers that are none, among two honest peers."""
 
-    def answering(self, change: Callable[[CFHeaders], object]) -> ServedDag:
+    def answering(self, change: Callable[[CFHeaders], CFHeaders]) -> ServedDag:
         """Return a node that lists other hashes than those of its filters."""
 
         def send(peer: SoterPeerProtocol, question: GetCFHeaders) -> None:
             class Altering:
                 def send(self, answer: CFHeaders) -> None:
-                    answers = change(answer)
-                    for each in answers if isinstance(answers, list) else [answers]:
-                        peer.send(each)
+                    peer.send(change(answer))
 
             altering: Any = Altering()
             dag.send_filter_hashes(altering, question)
