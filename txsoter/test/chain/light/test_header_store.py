@@ -20,7 +20,7 @@ from txsoter.chain import HeaderIndex, HeaderRecord, HeaderStore
 from txsoter.chain.light.header_file import KIND, HeaderFile
 from txsoter.errors import LocalError
 from txsoter.networks import REGTEST, SIMNET, Network
-from txsoter.service.state_file import StateError
+from txsoter.service.state_file import StateDamaged, StateError
 from txsoter.test.chain.light.dags import GENESIS, START, chain_of, random_dag
 from txsoter.test.programs import ROOT
 from txsoter.test.service.book.support import AtOnce, FolderCase, Held
@@ -342,6 +342,22 @@ class StoreTests(StoreCase):
         self.assertIn("the header store was damaged", "".join(map(formatEvent, events)))
         self.successResultOf(store.close())
         self.assertEqual(self.kept(), [each._replace(filter_header=Hash(bytes(32))) for each in records])
+
+    def test_a_disk_that_damages_all_that_it_gets_is_left_alone_for_a_minute(self) -> None:
+        store = self.store()
+        self.successResultOf(store.open())
+        store.add(records_of(chain_of(1))[1])
+        damage = StateDamaged(self.folder / "aside", "malformed")
+        with patch.object(HeaderFile, "write", side_effect=damage) as write:
+            self.clock.advance(1)
+            self.assertEqual(write.call_count, 2)
+            self.clock.advance(59)
+            self.assertEqual(write.call_count, 2)
+            self.clock.advance(1)
+            self.assertEqual(write.call_count, 4)
+        self.successResultOf(store.close())
+        self.assertEqual(self.kept(), records_of(chain_of(1)))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_damaged_file_is_told_and_written_anew(self) -> None:
         self.folder.mkdir()
