@@ -87,7 +87,7 @@ class BlockSearch:
         """Return the way to search a block; None if it has to wait for peers, or until they agree about its filter."""
         if not ways.has_peers:
             return None
-        if self._watched.needs_blocks or record.hash in self._sync.uncertain:
+        if self._watched.needs_blocks or self._sync.is_uncertain(record):
             return Way.BLOCK
         if ways.has_filters:
             if record.filter_header is not None:

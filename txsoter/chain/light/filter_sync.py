@@ -12,15 +12,14 @@ from twisted.logger import Logger
 
 from txsoter.chain.golomb_filter import basic_filter, filter_header
 from txsoter.chain.light.changes import Changes
-from txsoter.chain.light.filter_checks import Outpoint, best_filter, check_filter, created_outputs, spent_outpoints
+from txsoter.chain.light.filter_disputes import Claims, FilterDisputes
 from txsoter.chain.light.filter_hashes import FilterRange, compare, computed_header, read_hashes
-from txsoter.chain.light.filter_peers import INVALID, FilterPeers
+from txsoter.chain.light.filter_peers import FilterPeers
 from txsoter.chain.light.header_index import HeaderIndex
 from txsoter.chain.light.header_record import HeaderRecord
 from txsoter.clock import monotonic
-from txsoter.errors import InvalidProof
 from txsoter.peer.protocol import SoterPeerProtocol
-from txsoter.wire import ZERO_HASH, Block, Hash, Services, double_sha256
+from txsoter.wire import ZERO_HASH, Hash, Services, double_sha256
 
 __all__ = ["NEEDED", "FilterSync"]
 
@@ -42,19 +41,12 @@ RETRY = 10.0
 LONGEST = 3600.0
 """Seconds until then at most, after many times."""
 
-LOOKED_THROUGH = 50
-"""Blocks that are fetched to find the outputs that a disputed block spends."""
-
-Claims = dict[SoterPeerProtocol, dict[Hash, Hash]]
-"""Of each peer, the filter hash of each block that it has answered for."""
-
 
 class FilterSync:
     """Asks several peers for the filters' hashes, and keeps the header of each filter on which they agree.
 
-    Where two differ, the block and its filters are fetched, and a peer whose filter cannot be the block's is dropped;
-    see :mod:`~txsoter.chain.light.filter_checks` for what can be proven. If several filters may be honest, the one with
-    the most known scripts is taken, nobody is dropped, and the block is listed in :attr:`uncertain`.
+    Where two differ, :class:`~txsoter.chain.light.filter_disputes.FilterDisputes` finds out who lies. A block that
+    fewer peers know is asked for again later, and holds nothing up but what is built on it.
 
     :param index: the headers.
     :param keep: notes the filter header of a block.
@@ -62,7 +54,6 @@ class FilterSync:
     :param clock: for the waits.
     :param changes: noted when a filter header is kept, or will not be.
     :param needed: peers that have to agree; 1 believes whoever answers.
-    :ivar uncertain: blocks whose filter may lack scripts that they spend.
     """
 
     log = Logger()
@@ -90,7 +81,7 @@ class FilterSync:
         self._postponed: dict[int, tuple[float, int]] = {}
         self._hopeless: set[Hash] = set()
         self._changes = changes
-        self.uncertain: set[Hash] = set()
+        self._disputes = FilterDisputes(index, peers)
 
     # -- its life ------------------------------------------------------------------------------
 
@@ -136,6 +127,10 @@ class FilterSync:
     def is_expected(self, record: HeaderRecord) -> bool:
         """Whether the filter header of a block is not known, and was not yet asked for in vain."""
         return record.height not in self._postponed and self._is_lacking(record)
+
+    def is_uncertain(self, record: HeaderRecord) -> bool:
+        """Whether the filter of a block may lack scripts that it spends."""
+        return record.hash in self._disputes.uncertain
 
     # -- the sync ------------------------------------------------------------------------------
 
@@ -215,7 +210,7 @@ class FilterSync:
             has_kept |= self._keep_agreed(lacking, agreed)
             if disputed is None:
                 break
-            await self._settle(self._index[disputed], claims)
+            await self._disputes.settle(self._index[disputed], claims)
             claims = {peer: claim for peer, claim in claims.items() if not peer.is_closing}
         return has_kept
 
@@ -244,74 +239,3 @@ class FilterSync:
             return {block_hash: double_sha256(data) async for block_hash, data in filters}
 
         return await self._peers.ask_all(self._peers.offering(Services.CF)[:MOST_ASKED], ask)
-
-    # -- disputes ------------------------------------------------------------------------------
-
-    async def _settle(self, record: HeaderRecord, claims: Claims) -> None:
-        """Find out which filter is a block's: the claims of all who stay are the same then, or none."""
-        claimants = [peer for peer, claim in claims.items() if record.hash in claim]
-        filters = await self._peers.ask_all(claimants, lambda peer: self._peers.filter(peer, record))
-        for peer in claimants:
-            data = filters.get(peer)
-            claimed = claims[peer].pop(record.hash)
-            if data is None:
-                continue
-            claims[peer][record.hash] = double_sha256(data)
-            if claimed != double_sha256(data):
-                self._peers.contradicted(peer)
-        if len(set(filters.values())) < 2:
-            return
-        block = await self._peers.block(record)
-        best = None if block is None else await self._judge(record, block, filters)
-        for peer in filters:
-            if best is None:
-                del claims[peer][record.hash]
-            else:
-                claims[peer][record.hash] = double_sha256(best)
-
-    async def _judge(self, record: HeaderRecord, block: Block, filters: dict[SoterPeerProtocol, bytes]) -> bytes | None:
-        """Drop the peers whose filter cannot be the block's; return the best of the others', or None."""
-        spent = created_outputs([block])
-        honest = self._drop_liars(block, filters, spent)
-        outpoints = spent_outpoints(block)
-        if len(set(honest.values())) > 1 and not spent.keys() >= set(outpoints):
-            spent = await self._find_outputs(record, outpoints, spent)
-            honest = self._drop_liars(block, honest, spent)
-        if not honest:
-            return None
-        best = best_filter(block, list(honest.values()), spent)
-        for peer, data in honest.items():
-            if data != best:
-                self.uncertain.add(record.hash)
-                self._peers.differed(peer)
-        return best
-
-    def _drop_liars(
-        self, block: Block, filters: dict[SoterPeerProtocol, bytes], spent: dict[Outpoint, bytes]
-    ) -> dict[SoterPeerProtocol, bytes]:
-        honest = {}
-        for peer, data in filters.items():
-            try:
-                check_filter(data, block, spent)
-            except InvalidProof as error:
-                self._peers.punish(peer, INVALID, f"its filter is not its block's: {error.rule}")
-            else:
-                honest[peer] = data
-        return honest
-
-    async def _find_outputs(
-        self, record: HeaderRecord, outpoints: Sequence[Outpoint], known: dict[Outpoint, bytes]
-    ) -> dict[Outpoint, bytes]:
-        """Look for the outputs that a block spends in the blocks below, the nearest first; return those found."""
-        found, wanted = dict(known), set(outpoints)
-        left = LOOKED_THROUGH
-        for height in range(record.height - 1, -1, -1):
-            for each in self._index.at_height(height):
-                if not left or found.keys() >= wanted:
-                    return found
-                left -= 1
-                block = await self._peers.block(each)
-                if block is not None:
-                    created = created_outputs([block])
-                    found.update({outpoint: created[outpoint] for outpoint in created.keys() & wanted})
-        return found
