@@ -88,6 +88,9 @@ def read_hashes(index: HeaderIndex, asked: FilterRange, answer: CFHeaders) -> di
     extra = len(hashes) - len(asked.records)
     if extra and extra != asked.others_below:
         return None
+    if asked.others_below and any(each.filter_header is None for each in asked.records if each.height == asked.start):
+        # nothing shows where the siblings below end: a block that the node lacks may make up for them
+        return None
     found = {each.hash: filter_hash for each, filter_hash in zip(asked.records, hashes[extra:], strict=True)}
     for each in asked.records:
         if each.filter_header is not None and computed_header(index, each, found[each.hash]) != each.filter_header:
