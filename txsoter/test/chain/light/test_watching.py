@@ -17,6 +17,7 @@ from txsoter.test.peer.support import TrialCase
 from txsoter.wire import (
     Block,
     BlockHeader,
+    CFilter,
     GetCFilters,
     GetData,
     Hash,
@@ -302,6 +303,30 @@ class LyingTests(WatchTestCase):
         scene = LightScene([self.story.dag(FILTERS, hooks={"on_getcfilters": send}) for _ in range(2)])
         scene.wait_for_filter_headers(scene.dags[0])
         silent = True
+        self.assert_finds(scene, scene.watch([ALICE]), *self.story.of_alice, timeout=300)
+        scene.close()
+
+    def test_filters_of_which_the_last_do_not_come(self) -> None:
+        """What the first of them matched is not forgotten."""
+        story = self.story
+
+        class Halting:
+            """Sends all but the last."""
+
+            def __init__(self, peer: SoterPeerProtocol) -> None:
+                self.peer = peer
+
+            def send(self, answer: CFilter) -> None:
+                if not is_halting or answer.block_hash != story.blocks[-1].hash:
+                    self.peer.send(answer)
+
+        def send(peer: Any, question: GetCFilters) -> None:
+            scene.dags[0].send_filters(Halting(peer), question)  # type: ignore[arg-type]
+
+        is_halting = False
+        scene = LightScene([self.story.dag(FILTERS, hooks={"on_getcfilters": send}) for _ in range(2)], start=False)
+        scene.wait_for_filter_headers(scene.dags[0])
+        is_halting = True
         self.assert_finds(scene, scene.watch([ALICE]), *self.story.of_alice, timeout=300)
         scene.close()
 
