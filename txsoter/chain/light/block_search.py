@@ -50,9 +50,9 @@ class Ways(NamedTuple):
 class BlockSearch:
     """Finds in blocks what is watched.
 
-    A block's filter is believed if it is the one on which several peers agreed. Where it is not, nobody sends it, or
-    peers could not agree about what the block spends, the block itself is searched. Bloom filters are used where nobody
-    offers committed ones; then two nodes are asked, since one could leave out what it likes.
+    A block's filter is believed if it is the one on which several peers agreed. Where it is not, nobody sends it, peers
+    could not agree, or there are too few, the block itself is searched. Bloom filters are used where nobody offers
+    committed ones; then two nodes are asked, if there are two, since one could leave out what it likes.
 
     :param watched: what concerns the program.
     :param tweak: gives a random u32.

@@ -132,7 +132,7 @@ class HonestPeersTests(FilterSyncTestCase):
 
 
 class StrangeTests(FilterSyncTestCase):
-    """What honest peers do not do, or the client's own program."""
+    """Restarts, heights with too many blocks, and failures of our own."""
 
     def test_after_a_restart_only_what_is_new_is_asked_for(self) -> None:
         scene = self.sync()

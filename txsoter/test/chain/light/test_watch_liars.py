@@ -49,7 +49,7 @@ class LyingTests(WatchTestCase):
         scene.close()
 
     def test_filters_of_which_the_last_do_not_come(self) -> None:
-        """What the first of them matched is not forgotten."""
+        """Matches among the first of them are not forgotten."""
         story = self.story
 
         class Halting:

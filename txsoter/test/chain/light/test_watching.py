@@ -11,7 +11,7 @@ from txsoter.chain import golomb_filter
 from txsoter.errors import FieldError, LocalError
 from txsoter.test.chain.light.light_scene import LightScene
 from txsoter.test.chain.light.watch_story import ALICE, BLOOM, BOB, FILTERS, PLAIN, WatchTestCase
-from txsoter.test.chain.served_dag import block_above, payment
+from txsoter.test.chain.served_dag import GENESIS, block_above, payment
 
 
 class FoundTests(WatchTestCase):
@@ -109,14 +109,29 @@ class FoundTests(WatchTestCase):
         scene.close()
 
     def test_peers_that_come_later(self) -> None:
-        """One that offers filters is not enough; nothing is believed, and blocks are not fetched."""
+        """One that offers filters is not enough: a minute goes by in which nothing is believed, nor blocks fetched."""
         scene = self.scene(FILTERS)
         self.forget_questions(scene)
         watcher = scene.watch([ALICE])
-        scene.network.run(120)
+        scene.network.run(50)
         self.assertEqual((watcher.found, self.fetched(scene)), ([], set()))
         scene.add(self.story.dag(FILTERS))
         self.assert_finds(scene, watcher, *self.story.of_alice)
+        scene.close()
+
+    def test_too_few_peers(self) -> None:
+        """After a minute the blocks themselves are searched; also when a peer goes away."""
+        scene = self.scene(FILTERS)
+        watcher = scene.watch([ALICE])
+        self.assert_finds(scene, watcher, *self.story.of_alice, timeout=100)
+        self.assertEqual(set(scene.filter_headers().values()), {None, scene.dags[0].filter_headers[GENESIS.hash]})
+        scene.add(self.story.dag(FILTERS))
+        scene.wait_for_filter_headers(scene.dags[0])
+        scene.client.followed[1].disconnect()
+        scene.network.run(1)
+        paid = block_above([self.story.blocks[-1]], script=ALICE, number=30)
+        scene.announce(paid, scene.dags[0])
+        self.assert_finds(scene, watcher, *self.story.of_alice, paid.transactions[0].txid, timeout=100)
         scene.close()
 
 
