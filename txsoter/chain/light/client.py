@@ -298,7 +298,9 @@ class LightClient(MultiService):
         self._sync.tick(self._now())
         self._drain()
         self._meter.note(len(self.index), self._now())
-        self._ticked.succeed(None)
+        # those that wait for the next one meanwhile are not of this one
+        ticked, self._ticked = self._ticked, Waiters()
+        ticked.succeed(None)
 
     def _drain(self) -> None:
         """Do what the sync has decided."""
