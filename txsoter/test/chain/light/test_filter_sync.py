@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 from txsoter import SoterPeerProtocol
 from txsoter.chain import GolombFilter, basic_filter_items
-from txsoter.chain.light import filter_sync
+from txsoter.chain.light import filter_disputes, filter_sync
 from txsoter.chain.light.filter_hashes import FilterRange
 from txsoter.chain.light.filter_sync import RECENT
 from txsoter.test.chain.light.light_scene import NOW, LightScene
@@ -257,6 +257,11 @@ class LiarTests(FilterSyncTestCase):
         """The block that has the spent output is found below."""
         scene = self.sync(lying_about(SPENDING, [*basic_filter_items(SPENDING, ()), NOT_THERE]))
         self.assert_dropped(scene, 100, "its filter is not its block's: items of the filter")
+
+    def test_spent_outputs_too_far_below_to_be_looked_for(self) -> None:
+        """Nothing is proven then: nobody is dropped, and the filter that most peers have is taken."""
+        with patch.object(filter_disputes, "LOOKED_THROUGH", 1):
+            self.assert_none_dropped(self.sync(lying_about(SPENDING, [*basic_filter_items(SPENDING, ()), NOT_THERE])))
 
     def test_a_filter_without_a_spent_script(self) -> None:
         """That may be honest: nobody is dropped, and the larger filter is taken."""
