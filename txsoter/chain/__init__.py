@@ -1,7 +1,13 @@
-"""Checks of what a remote says: proof of work, merkle proofs, filters, and the order of the DAG.
+"""Checks of what a remote says: proof of work, merkle proofs, filters, the order of the DAG, and a light client.
 
-Nothing here knows of sockets or Twisted. Bloom and Golomb filters need libraries: ``pip install 'txsoter[chain]'``.
+Nothing here knows of sockets or Twisted but the light client, whose names are loaded when they are first used. Bloom
+and Golomb filters need libraries: ``pip install 'txsoter[chain]'``.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from txsoter.chain.bloom_filter import BloomFilter
 from txsoter.chain.dag import Dag
@@ -9,10 +15,21 @@ from txsoter.chain.golomb_filter import GolombFilter, basic_filter, basic_filter
 from txsoter.chain.merkle_proof import merkle_block
 from txsoter.chain.proof_of_work import check_proof_of_work, proof_difficulty, target_of
 
+if TYPE_CHECKING:
+    from txsoter.chain.light.header_index import HeaderIndex
+    from txsoter.chain.light.header_record import HeaderRecord
+
+_LIGHT = {
+    "HeaderIndex": "txsoter.chain.light.header_index",
+    "HeaderRecord": "txsoter.chain.light.header_record",
+}
+
 __all__ = [
     "BloomFilter",
     "Dag",
     "GolombFilter",
+    "HeaderIndex",
+    "HeaderRecord",
     "basic_filter",
     "basic_filter_items",
     "check_proof_of_work",
@@ -21,3 +38,17 @@ __all__ = [
     "proof_difficulty",
     "target_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        home = _LIGHT[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

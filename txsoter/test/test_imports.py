@@ -97,13 +97,20 @@ class ImportTests(TestCase):
         self.assertEqual((graph["txsoter.errors"], graph["txsoter.ip"]), (frozenset(), frozenset()))
 
     def test_chain_imports_downwards_only_and_is_not_imported_from_below(self) -> None:
-        """``errors, ip -> wire -> networks -> chain``, in functions, too."""
+        """``errors, ip -> wire -> networks -> chain -> chain.light``, in functions, too; only the last knows peers."""
         below = ("txsoter.errors", "txsoter.ip", "txsoter.wire", "txsoter.networks")
+        light = ("txsoter.clock", "txsoter.core", "txsoter.peer", "txsoter.service")
         for name, imported in import_graph(modules_below(ROOT)).items():
-            if name.startswith("txsoter.chain"):
-                self.assertEqual({each for each in imported if not each.startswith((*below, "txsoter.chain"))}, set())
-            elif name.startswith(below):
-                self.assertEqual({each for each in imported if each.startswith("txsoter.chain")}, set(), name)
+            chain = {each for each in imported if each.startswith("txsoter.chain")}
+            if name.startswith("txsoter.chain.light"):
+                above = {each for each in imported - chain if not each.startswith((*below, *light))}
+                self.assertEqual(above, set(), name)
+            elif name.startswith("txsoter.chain"):
+                self.assertEqual({each for each in imported - chain if not each.startswith(below)}, set(), name)
+                if name != "txsoter.chain":
+                    self.assertEqual({each for each in chain if each.startswith("txsoter.chain.light")}, set(), name)
+            elif name.startswith((*below, *light)):
+                self.assertEqual(chain, set(), name)
 
     def test_chain_does_without_twisted_and_without_its_libraries_until_they_are_needed(self) -> None:
         loaded = in_fresh_interpreter(LOADED, "txsoter.chain").split()

@@ -1,0 +1,204 @@
+"""``HeaderIndex``: the headers of a DAG in memory, and the rules by which another one is believed."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
+
+from txsoter.chain.light.header_record import TIME, HeaderRecord, pack_header
+from txsoter.errors import FieldError, InvalidBlock, InvalidProof
+from txsoter.networks import Network
+from txsoter.wire import BlockHeader, Hash, parents_commitment
+from txsoter.wire.blocks import MAX_TIME_AHEAD
+from txsoter.wire.cuckoo import check_cycle
+from txsoter.wire.hashes import as_hash
+
+__all__ = ["MEDIAN_BLOCKS", "HeaderIndex"]
+
+MEDIAN_BLOCKS = 11
+"""Ancestors whose median time a block's time must exceed."""
+
+
+class HeaderIndex:
+    """The headers of a network's DAG, parents before children.
+
+    It has neither clock nor I/O. Times are seconds since 1970. A network whose genesis block is known begins with it;
+    otherwise the genesis is the first to be added.
+
+    :param network: whose genesis it is.
+    :param check_proofs: whether proof of work is checked.
+    """
+
+    def __init__(self, network: Network, check_proofs: bool = True) -> None:
+        self.network = network
+        self.check_proofs = check_proofs
+        self._records: list[HeaderRecord] = []
+        self._numbers: dict[bytes, int] = {}
+        # by number: the time, and the number of the parent that is listed first, of the genesis its own
+        self._times = array("L")
+        self._first_parents = array("L")
+        # numbers of the records of each height
+        self._levels: list[list[int]] = []
+        self._tips: dict[int, None] = {}
+        if network.genesis_block is not None:
+            self.add(HeaderRecord.pack(pack_header(network.genesis_block.header), (), (), 0))
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[HeaderRecord]:
+        """Iterate over all records in the order in which they were added: parents before children."""
+        return iter(self._records)
+
+    def __contains__(self, block_hash: object) -> bool:
+        return block_hash in self._numbers
+
+    def get(self, block_hash: bytes) -> HeaderRecord | None:
+        """Return the record of a block, or None."""
+        number = self._numbers.get(block_hash)
+        return None if number is None else self._records[number]
+
+    def __getitem__(self, block_hash: bytes) -> HeaderRecord:
+        """Return the record of a block.
+
+        :raises KeyError: if it is not there.
+        """
+        return self._records[self._numbers[block_hash]]
+
+    def at_height(self, height: int) -> list[HeaderRecord]:
+        """Return the records of a height, ascending by the shown form of their hashes; none of a height without any."""
+        if not 0 <= height < len(self._levels):
+            return []
+        found = [self._records[number] for number in self._levels[height]]
+        return sorted(found, key=lambda record: record.hash[::-1]) if len(found) > 1 else found
+
+    @property
+    def tips(self) -> list[HeaderRecord]:
+        """The records without children, ascending by the shown form of their hashes."""
+        return sorted((self._records[number] for number in self._tips), key=lambda record: record.hash[::-1])
+
+    @property
+    def max_height(self) -> int:
+        """The greatest height; -1 without any record."""
+        return len(self._levels) - 1
+
+    def missing(self, parents: Iterable[bytes]) -> list[Hash]:
+        """Return those of ``parents`` that are not there."""
+        return [as_hash(each) for each in parents if each not in self._numbers]
+
+    def median_time(self, parents: Sequence[bytes]) -> int:
+        """Return the time, seconds since 1970, that the time of a block above ``parents`` must exceed.
+
+        It is the median of 11 times, as nodes find them: of the newest parent, or the first listed of several as new,
+        then of the parent that each block lists first. Of an even number, next to the genesis, it is the upper one.
+
+        :param parents: hashes, in the order in which the block lists them.
+        :raises KeyError: for a parent that is not there.
+        """
+        times, numbers = self._times, [self._numbers[each] for each in parents]
+        number = numbers[0] if len(numbers) == 1 else max(numbers, key=times.__getitem__)
+        found = []
+        for _ in range(MEDIAN_BLOCKS):
+            found.append(times[number])
+            above, number = number, self._first_parents[number]
+            if number == above:
+                break
+        found.sort()
+        return found[len(found) // 2]
+
+    # -- growing -------------------------------------------------------------------------------
+
+    def check(
+        self, header: BlockHeader | bytes, parents: Sequence[bytes], nonces: Sequence[int], now: float
+    ) -> HeaderRecord:
+        """Check a block's header against all rules that need no transactions, and return its record, not yet added.
+
+        :param header: a header, or its 80 bytes.
+        :param parents: hashes, in the order in which the block lists them.
+        :param nonces: of the block's proof of work.
+        :param now: seconds since 1970.
+        :raises InvalidBlock: naming the rule that it breaks: ``"parents"`` (none, or not those that it commits to),
+            ``"known parents"``, ``"time"``, ``"genesis"`` or one of the proof of work's.
+        :raises FieldError: for arguments of other types.
+        """
+        raw = pack_header(header)
+        block_hash = as_hash(sha256(sha256(raw).digest()).digest())
+        if block_hash == self.network.genesis_hash:
+            # it has neither a proof nor parents, and is known by its hash
+            if parents or nonces:
+                raise InvalidBlock(block_hash, "the genesis block has neither parents nor nonces", "genesis")
+            return HeaderRecord.pack(raw, (), (), 0, block_hash)
+        if not parents:
+            raise InvalidBlock(block_hash, "it has no parents", "parents")
+        if len(parents) == 1 and isinstance(parents[0], bytes):
+            commitment = sha256(sha256(parents[0]).digest()).digest()
+        else:
+            commitment = parents_commitment(parents)
+        if commitment != raw[4:36]:
+            words = f"prev is {as_hash(raw[4:36])}, its parents' commitment is {as_hash(commitment)}"
+            raise InvalidBlock(block_hash, words, "parents")
+        numbers = self._numbers
+        try:
+            height = 1 + max([self._records[numbers[each]].height for each in parents])
+        except KeyError:
+            words = f"its parents {', '.join(map(str, self.missing(parents)[:3]))} are not known"
+            raise InvalidBlock(block_hash, words, "known parents") from None
+        time = int.from_bytes(raw[TIME], "little")
+        if time > now + MAX_TIME_AHEAD:
+            words = f"its time is {time}, at most {now + MAX_TIME_AHEAD:.0f} is taken now"
+            raise InvalidBlock(block_hash, words, "time")
+        median = self.median_time(parents)
+        if time <= median:
+            words = f"its time is {time}, not above the median of its ancestors, {median}"
+            raise InvalidBlock(block_hash, words, "time")
+        if self.check_proofs:
+            try:
+                check_cycle(block_hash[:16], nonces)
+            except InvalidProof as error:
+                raise InvalidBlock(block_hash, f"{error.rule}: {error.reason}", error.rule) from None
+        return HeaderRecord.pack(raw, parents, nonces, height, block_hash)
+
+    def add(self, record: HeaderRecord) -> bool:
+        """Add a record that :meth:`check` returned, or that was kept; return False if it is there already.
+
+        :raises FieldError: if a parent is not there, the height is not one more than the highest parent's, or it is
+            another genesis.
+        """
+        if record.hash in self._numbers:
+            return False
+        number = len(self._records)
+        parents = record.parents
+        try:
+            numbers = [self._numbers[each] for each in parents]
+        except KeyError:
+            raise FieldError("record", record.hash, "one whose parents have been added") from None
+        if not numbers and record.hash != self.network.genesis_hash:
+            raise FieldError("record", record.hash, f"above the genesis {self.network.genesis_hash}")
+        height = 1 + max([self._records[each].height for each in numbers]) if numbers else 0
+        if record.height != height:
+            raise FieldError("record.height", record.height, f"one more than its highest parent's: {height}")
+        self._records.append(record)
+        self._numbers[record.hash] = number
+        self._times.append(int.from_bytes(record.raw[TIME], "little"))
+        self._first_parents.append(numbers[0] if numbers else number)
+        if height == len(self._levels):
+            self._levels.append([number])
+        else:
+            self._levels[height].append(number)
+        tips = self._tips
+        for each in numbers:
+            tips.pop(each, None)
+        tips[number] = None
+        return True
+
+    def set_filter_header(self, block_hash: bytes, filter_header: Hash | None) -> HeaderRecord:
+        """Note the header of a block's committed filter, or None to forget it; return the record as it is now.
+
+        :raises KeyError: if the block is not there.
+        """
+        number = self._numbers[block_hash]
+        record = self._records[number] = self._records[number]._replace(filter_header=filter_header)
+        return record
