@@ -113,6 +113,7 @@ async def test_bloom_filters_and_merkle_proofs(soterds: SoterdFactory, fed: Fed)
             if isinstance(answer, Tx):
                 received.append(answer.txid)
                 continue
+            assert isinstance(answer, MerkleBlock)
             assert answer.to_payload() == merkle_block(block, bloom.matches_tx).to_payload()
             assert answer.header.hash == block.hash
             proven += answer.matched()
