@@ -16,12 +16,18 @@ from txsoter.chain.merkle_proof import merkle_block
 from txsoter.chain.proof_of_work import check_proof_of_work, proof_difficulty, target_of
 
 if TYPE_CHECKING:
+    from txsoter.chain.light.client import LightClient
     from txsoter.chain.light.header_index import HeaderIndex
     from txsoter.chain.light.header_record import HeaderRecord
+    from txsoter.chain.light.header_store import HeaderStore
+    from txsoter.chain.light.progress import SyncProgress
 
 _LIGHT = {
     "HeaderIndex": "txsoter.chain.light.header_index",
     "HeaderRecord": "txsoter.chain.light.header_record",
+    "HeaderStore": "txsoter.chain.light.header_store",
+    "LightClient": "txsoter.chain.light.client",
+    "SyncProgress": "txsoter.chain.light.progress",
 }
 
 __all__ = [
@@ -30,6 +36,9 @@ __all__ = [
     "GolombFilter",
     "HeaderIndex",
     "HeaderRecord",
+    "HeaderStore",
+    "LightClient",
+    "SyncProgress",
     "basic_filter",
     "basic_filter_items",
     "check_proof_of_work",

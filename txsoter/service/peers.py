@@ -147,6 +147,15 @@ class PeerService(MultiService):
         MultiService.addService(self, client)
         return client
 
+    def give_up(self, peer: SoterPeerProtocol, why: str) -> None:
+        """Do not dial the remote of a peer again once this connection has ended; nothing if it was not dialled here.
+
+        :param why: for people.
+        """
+        for dialling in self._dialled.values():
+            if dialling.peer is peer:
+                dialling.give_up(why)
+
     def removeService(self, service: IService) -> Any:
         """End one of :meth:`dial` or :meth:`listen`; the Deferred fires once it is gone."""
         removed = MultiService.removeService(self, service)
@@ -360,8 +369,14 @@ class Dialling:
         assert self._began is not None
         waited = self._now() - self._began
         if isinstance(error, ConnectionClosed) and error.reason.cause is CloseCause.SELF_CONNECTION:
-            self.given_up = "it is this process itself"
+            self.give_up("it is this process itself")
         elif not self._answered and self._give_up_after is not None and waited >= self._give_up_after:
-            self.given_up = f"it has not answered once in {self._give_up_after / 3600:g} hours"
-        if self.given_up:
-            self.log.warn("{name} is dialled no more: {why}", name=self.name, why=self.given_up)
+            self.give_up(f"it has not answered once in {self._give_up_after / 3600:g} hours")
+
+    def give_up(self, why: str) -> None:
+        """Dial it no more.
+
+        :param why: for people.
+        """
+        self.given_up = why
+        self.log.warn("{name} is dialled no more: {why}", name=self.name, why=why)

@@ -137,6 +137,9 @@ steps.append(twisted())
 print(*steps)
 """
 
+LIGHT = ("HeaderIndex", "HeaderRecord", "HeaderStore", "LightClient", "SyncProgress")
+"""Those of ``txsoter.chain`` that are loaded when they are first used."""
+
 
 class NamesTests(TestCase):
     """Each name is there, and is what DESIGN says it is."""
@@ -182,7 +185,12 @@ class NamesTests(TestCase):
             self.assertIs(parameters["encoding"].default, wire.Encoding.BASE)
 
     def test_of_the_chain(self) -> None:
-        self.assertEqual(set(chain.__all__), {*CHAIN, "GolombFilter"})
+        self.assertEqual(set(chain.__all__), {*CHAIN, "GolombFilter", *LIGHT})
+        for name in LIGHT:
+            self.assertTrue(inspect.isclass(getattr(chain, name)), name)
+        self.assertLessEqual(set(chain.__all__), set(dir(chain)))
+        with self.assertRaisesRegex(AttributeError, "module 'txsoter.chain' has no attribute 'nonsense'"):
+            chain.nonsense  # noqa: B018
         for name, parameters in CHAIN.items():
             self.assertEqual(list(inspect.signature(getattr(chain, name)).parameters), parameters, name)
         for name, parameters in DAG.items():

@@ -242,6 +242,17 @@ class Block(Message):
             transactions, when repeated ones make the merkle tree ambiguous (CVE-2012-2459), or when one that is no
             coinbase has 64 bytes in the base encoding: these could be two hashes, a node of the merkle tree.
         """
+        self.verify_transactions()
+        commitment = parents_commitment([each.hash for each in self.parents])
+        if commitment != self.header.prev:
+            words = f"prev is {self.header.prev}, its parents' commitment is {commitment}"
+            raise self._invalid("parents", words)
+
+    def verify_transactions(self) -> None:
+        """Check that the header commits to the transactions, and to no others.
+
+        :raises InvalidBlock: as :meth:`verify` does.
+        """
         encoded = [each.to_payload() for each in self.transactions]
         if not encoded:
             raise self._invalid("transactions", "it has no transactions")
@@ -254,10 +265,6 @@ class Block(Message):
             raise self._invalid("merkle root", words)
         if ambiguous:
             raise self._invalid("siblings differ", "repeated transactions make its merkle tree ambiguous")
-        commitment = parents_commitment([each.hash for each in self.parents])
-        if commitment != self.header.prev:
-            words = f"prev is {self.header.prev}, its parents' commitment is {commitment}"
-            raise self._invalid("parents", words)
 
     def check(self, now: float | None = None, median_time: int | None = None) -> None:
         """Check all that a mined block must be in itself: :meth:`verify`, its parents, time and proof of work.

@@ -5,14 +5,16 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
+from typing import Any
 
 from txsoter.chain.light.header_record import TIME, HeaderRecord, pack_header
 from txsoter.errors import FieldError, InvalidBlock, InvalidProof
 from txsoter.networks import Network
-from txsoter.wire import BlockHeader, Hash, parents_commitment
+from txsoter.wire import Block, BlockHeader, Hash, parents_commitment
 from txsoter.wire.blocks import MAX_TIME_AHEAD
 from txsoter.wire.cuckoo import check_cycle
 from txsoter.wire.hashes import as_hash
+from txsoter.wire.views import RowView
 
 __all__ = ["MEDIAN_BLOCKS", "HeaderIndex"]
 
@@ -68,6 +70,17 @@ class HeaderIndex:
         """
         return self._records[self._numbers[block_hash]]
 
+    def number(self, block_hash: bytes) -> int:
+        """Return how many records were added before that of a block.
+
+        :raises KeyError: if it is not there.
+        """
+        return self._numbers[block_hash]
+
+    def numbered(self, first: int, end: int) -> list[HeaderRecord]:
+        """Return the records from the number ``first`` up to, and without, ``end``."""
+        return self._records[first:end]
+
     def at_height(self, height: int) -> list[HeaderRecord]:
         """Return the records of a height, ascending by the shown form of their hashes; none of a height without any."""
         if not 0 <= height < len(self._levels):
@@ -121,7 +134,7 @@ class HeaderIndex:
         :param nonces: of the block's proof of work.
         :param now: seconds since 1970.
         :raises InvalidBlock: naming the rule that it breaks: ``"parents"`` (none, or not those that it commits to),
-            ``"known parents"``, ``"time"``, ``"genesis"`` or one of the proof of work's.
+            ``"known parents"``, ``"time"``, ``"time ahead"``, ``"genesis"`` or one of the proof of work's.
         :raises FieldError: for arguments of other types.
         """
         raw = pack_header(header)
@@ -149,7 +162,7 @@ class HeaderIndex:
         time = int.from_bytes(raw[TIME], "little")
         if time > now + MAX_TIME_AHEAD:
             words = f"its time is {time}, at most {now + MAX_TIME_AHEAD:.0f} is taken now"
-            raise InvalidBlock(block_hash, words, "time")
+            raise InvalidBlock(block_hash, words, "time ahead")
         median = self.median_time(parents)
         if time <= median:
             words = f"its time is {time}, not above the median of its ancestors, {median}"
@@ -161,6 +174,22 @@ class HeaderIndex:
                 raise InvalidBlock(block_hash, f"{error.rule}: {error.reason}", error.rule) from None
         return HeaderRecord.pack(raw, parents, nonces, height, block_hash)
 
+    def check_block(self, block: Block, now: float) -> HeaderRecord:
+        """Check all of a block, its transactions too, as far as that needs no other block's transactions.
+
+        :param now: seconds since 1970.
+        :raises InvalidBlock: as :meth:`check` and :meth:`Block.verify_transactions` do.
+        """
+        # most blocks come from the wire, whose rows take longer to walk over than the tuples that they are made of
+        parents: Any = block.parents
+        nonces: Any = block.nonces
+        hashes = [each[0] for each in (parents.tuples() if isinstance(parents, RowView) else parents)]
+        if isinstance(nonces, RowView):
+            nonces = [each for (each,) in nonces.tuples()]
+        record = self.check(block.header, hashes, nonces, now)
+        block.verify_transactions()
+        return record
+
     def add(self, record: HeaderRecord) -> bool:
         """Add a record that :meth:`check` returned, or that was kept; return False if it is there already.
 
@@ -170,9 +199,8 @@ class HeaderIndex:
         if record.hash in self._numbers:
             return False
         number = len(self._records)
-        parents = record.parents
         try:
-            numbers = [self._numbers[each] for each in parents]
+            numbers = [self._numbers[each] for each in record.parents]
         except KeyError:
             raise FieldError("record", record.hash, "one whose parents have been added") from None
         if not numbers and record.hash != self.network.genesis_hash:

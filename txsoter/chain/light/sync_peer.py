@@ -1,0 +1,108 @@
+"""``SyncPeer``: the state of one peer in header sync: its lists, and the blocks it was asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["SyncPeer"]
+
+UNASKED = 2000.0
+"""Entries and blocks that a peer may send although they are known or were not asked for."""
+
+UNASKED_RATE = 50.0
+"""As many more may come each second."""
+
+
+class SyncPeer:
+    """A peer, and how far its lists of blocks have been followed.
+
+    A pass over its lists begins at a height, asks for list after list, and is over at the peer's tip or at a height.
+
+    :param key: the caller's name for it.
+    :param now: seconds of a monotonic clock.
+    :ivar height: the greatest height that it has told.
+    :ivar since: when it became ready, or leader.
+    :ivar taken: blocks of it that were new since then.
+    :ivar first: the height at which the pass began, or the last one did.
+    :ivar cursor: the height at which the next list of the pass begins; None if no pass is going on.
+    :ivar end: the height at which the pass is over; None for the peer's tip.
+    :ivar listing: the height at which the list begins that is waited for, or None.
+    :ivar is_list_stale: whether that was asked for before the pass was begun anew.
+    :ivar wanted: blocks to ask it for, with the heights it told, in order.
+    :ivar asked: those it was asked for, with the same heights, and has not sent.
+    :ivar stale: the same, of before the pass was begun anew.
+    :ivar due: time at which it has stalled, or None.
+    :ivar has_caught_up: whether its lists were followed to its tip once.
+    :ivar is_suspect: whether blocks are asked of it although others are asked for them.
+    :ivar unlisted: heights below this one have not been listed by it.
+    :ivar next_pass: time of the next pass once it has caught up.
+    """
+
+    __slots__ = (
+        "_unasked",
+        "_unasked_at",
+        "asked",
+        "cursor",
+        "due",
+        "end",
+        "first",
+        "has_caught_up",
+        "height",
+        "is_list_stale",
+        "is_suspect",
+        "key",
+        "listing",
+        "next_pass",
+        "since",
+        "stale",
+        "taken",
+        "unlisted",
+        "wanted",
+    )
+
+    def __init__(self, key: Any, height: int, now: float) -> None:
+        self.key = key
+        self.height = height
+        self.since = now
+        self.taken = 0
+        self.first = 0
+        self.cursor: int | None = None
+        self.end: int | None = None
+        self.listing: int | None = None
+        self.is_list_stale = False
+        self.wanted: dict[bytes, int] = {}
+        self.asked: dict[bytes, int] = {}
+        self.stale: dict[bytes, int] = {}
+        self.due: float | None = None
+        self.has_caught_up = False
+        self.is_suspect = False
+        self.unlisted = 0
+        self.next_pass = now
+        self._unasked = UNASKED
+        self._unasked_at = now
+
+    @property
+    def is_in_step(self) -> bool:
+        """Whether all that it has told has been taken."""
+        return self.has_caught_up and not self.wanted and not self.asked
+
+    @property
+    def takes_announcements(self) -> bool:
+        """Whether what it announces comes behind all that it has listed, not before."""
+        return self.has_caught_up and (self.cursor is None or self.end is not None)
+
+    def begin_pass(self, first: int, end: int | None = None) -> None:
+        """Follow its lists from a height on; what it was asked for may still come."""
+        self.first = first
+        self.cursor = first
+        self.end = end
+        self.is_list_stale = self.listing is not None
+        self.stale.update(self.asked)
+        self.asked.clear()
+        self.wanted.clear()
+
+    def spend(self, count: int, now: float) -> bool:
+        """Note ``count`` entries that were not asked for; return False if these are too many."""
+        self._unasked = min(UNASKED, self._unasked + (now - self._unasked_at) * UNASKED_RATE) - count
+        self._unasked_at = now
+        return self._unasked >= 0

@@ -1,0 +1,204 @@
+"""``Watching``: what concerns a program, found in blocks as they come, for any number of watches."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from itertools import takewhile
+from weakref import WeakSet
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from txsoter.chain.light.block_search import BlockSearch, Way
+from txsoter.chain.light.changes import Changes
+from txsoter.chain.light.confirmations import ConfirmationCounter, Confirmations
+from txsoter.chain.light.filter_hashes import MOST_BLOCKS
+from txsoter.chain.light.filter_peers import FilterPeers
+from txsoter.chain.light.filter_sync import NEEDED, RETRY, FilterSync
+from txsoter.chain.light.filtered_blocks import Sighting
+from txsoter.chain.light.header_index import HeaderIndex
+from txsoter.chain.light.header_record import HeaderRecord
+from txsoter.chain.light.watched import Watched, WatchedTransaction
+from txsoter.errors import FieldError, LocalError
+from txsoter.wire import Hash
+
+__all__ = ["Watch", "Watching"]
+
+AT_ONCE = {Way.FILTER: 100, Way.BLOOM: 20, Way.BLOCK: 20}
+"""Blocks that are searched together. A node may send all transactions of those that it filters."""
+
+
+class Watch:
+    """An asynchronous iterator over transactions that concern what is watched, in the order of their blocks.
+
+    Blocks are searched when the next transaction is asked for: a loop that takes its time is not overrun. It goes on
+    with new blocks as they come, and ends when it or the client is closed. One loop at a time.
+    """
+
+    def __init__(self, found: AsyncGenerator[WatchedTransaction, None]) -> None:
+        self._found = found
+        self._step: Deferred[WatchedTransaction] | None = None
+        self._is_closed = False
+
+    def __aiter__(self) -> Watch:
+        return self
+
+    async def __anext__(self) -> WatchedTransaction:
+        if self._is_closed:
+            raise StopAsyncIteration
+        if self._step is not None:
+            raise LocalError("another loop waits for the next transaction of this watch")
+        step = self._step = Deferred.fromCoroutine(self._next())
+        try:
+            return await step
+        except CancelledError:
+            if self._is_closed:
+                raise StopAsyncIteration from None
+            # whoever waited was cancelled: a generator that was interrupted cannot go on
+            self._is_closed = True
+            raise
+        finally:
+            self._step = None
+
+    async def _next(self) -> WatchedTransaction:
+        return await anext(self._found)
+
+    async def aclose(self) -> None:
+        """End it; a loop that waits for the next transaction ends."""
+        self._is_closed = True
+        if self._step is not None:
+            self._step.cancel()
+        else:
+            await self._found.aclose()
+
+
+class Watching:
+    """The filter headers of an index, the watches on its blocks, and the confirmations of these.
+
+    :param peers: those to ask.
+    :param clock: for the waits.
+    :param tweak: gives a random u32.
+    :param needed: peers that have to agree about a block's filter.
+    """
+
+    def __init__(self, peers: FilterPeers, clock: IReactorTime, tweak: Callable[[], int], needed: int = NEEDED) -> None:
+        if not isinstance(needed, int) or needed < 1:
+            raise FieldError("needed", needed, "a whole number from 1")
+        self._peers = peers
+        self._clock = clock
+        self._tweak = tweak
+        self._needed = needed
+        self._changes = Changes(clock)
+        self._index: HeaderIndex | None = None
+        self._sync: FilterSync | None = None
+        self._counter: ConfirmationCounter | None = None
+        self._watches: WeakSet[Watch] = WeakSet()
+
+    # -- its life ------------------------------------------------------------------------------
+
+    def start(self, index: HeaderIndex, keep: Callable[[Hash, Hash], object]) -> None:
+        """Begin, once the headers are in step with a peer's.
+
+        :param keep: notes the filter header of a block.
+        """
+        self._index = index
+        self._counter = ConfirmationCounter(index)
+        self._sync = FilterSync(index, keep, self._peers, self._clock, self._changes, self._needed)
+        self._sync.start()
+        self._changes.note()
+
+    def stop(self) -> None:
+        """End all watches, and ask no more."""
+        for watch in list(self._watches):
+            Deferred.fromCoroutine(watch.aclose())
+        if self._sync is not None:
+            self._sync.stop()
+        self._sync = self._index = self._counter = None
+
+    def added(self, record: HeaderRecord) -> None:
+        """Note a block that is new in the index."""
+        if self._sync is not None:
+            self._sync.added(record)
+            self._changes.note()
+
+    def peers_changed(self) -> None:
+        """Note that a peer has come or gone."""
+        if self._sync is not None:
+            self._sync.peers_changed()
+            self._changes.note()
+
+    # -- watches -------------------------------------------------------------------------------
+
+    def watch(self, watched: Watched, from_height: int) -> Watch:
+        """Watch the blocks from a height on."""
+        watch = Watch(self._found(watched, from_height))
+        self._watches.add(watch)
+        return watch
+
+    async def _found(self, watched: Watched, from_height: int) -> AsyncGenerator[WatchedTransaction, None]:
+        while self._sync is None or self._index is None:
+            await self._changes.wait()
+        search = BlockSearch(self._index, self._sync, self._peers, watched, self._pause, self._tweak)
+        position = 0
+        while True:
+            records = self._index.numbered(position, position + AT_ONCE[Way.FILTER])
+            wanted = [each for each in records if each.height >= from_height]
+            if records and not wanted:
+                position += len(records)
+                continue
+            way, together = self._batch(search, wanted)
+            if way is None:
+                await self._changes.wait()
+                continue
+            async for each in search.search(way, together):
+                yield await self._described(each)
+            position = self._index.number(together[-1].hash) + 1
+
+    def _batch(self, search: BlockSearch, records: list[HeaderRecord]) -> tuple[Way | None, list[HeaderRecord]]:
+        """Return those of the next blocks that can be searched together, and the way to; none if they have to wait."""
+        ways = search.ways()
+        way = search.way_to(records[0], ways) if records else None
+        if way is None:
+            return None, []
+        together = list(takewhile(lambda each: search.way_to(each, ways) is way, records[: AT_ONCE[way]]))
+        return way, together if self._span(together) <= MOST_BLOCKS else together[:1]
+
+    def _span(self, records: list[HeaderRecord]) -> int:
+        """Return the number of blocks from the lowest height of records to the greatest."""
+        assert self._index is not None
+        heights = [each.height for each in records]
+        return sum(len(self._index.at_height(height)) for height in range(min(heights), max(heights) + 1))
+
+    async def _described(self, sighting: Sighting) -> WatchedTransaction:
+        record, tx, proof, concerns = sighting
+        confirmations = await self.confirmations(record.hash)
+        return WatchedTransaction(
+            block_hash=record.hash,
+            height=record.height,
+            transaction=tx,
+            proof=proof,
+            pays=concerns.pays,
+            spends=concerns.spends,
+            is_mined=tx.is_coinbase,
+            confirmations=confirmations.count,
+            is_blue=confirmations.is_blue,
+        )
+
+    def _pause(self) -> Deferred[None]:
+        return Changes(self._clock).wait(RETRY)
+
+    # -- confirmations -------------------------------------------------------------------------
+
+    async def confirmations(self, block_hash: Hash) -> Confirmations:
+        """Return how well a block is confirmed now.
+
+        :raises FieldError: for a block that is not in the index.
+        :raises LocalError: while there are no headers.
+        """
+        counter = self._counter
+        if counter is None:
+            raise LocalError("the light client has no headers yet, or none any more")
+        while not counter.catch_up():
+            # let the reactor do something else
+            await Changes(self._clock).wait(0)
+        return counter.of(block_hash)
