@@ -71,8 +71,7 @@ class DagChecker(Generic[Where]):
                 block.check(self._now())
                 record = HeaderRecord.pack(pack_header(block.header), parents, block.nonces, -1, block_hash)
             else:
-                block.verify()
-                record = self.index.check(block.header, parents, block.nonces, self._now())
+                record = self.index.check_block(block, self._now())
         except InvalidBlock as error:
             yield self._fail(where, error)
             return
