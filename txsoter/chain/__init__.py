@@ -17,21 +17,26 @@ from txsoter.chain.proof_of_work import check_proof_of_work, proof_difficulty, t
 
 if TYPE_CHECKING:
     from txsoter.chain.light.client import LightClient
+    from txsoter.chain.light.confirmations import Confirmations
     from txsoter.chain.light.header_index import HeaderIndex
     from txsoter.chain.light.header_record import HeaderRecord
     from txsoter.chain.light.header_store import HeaderStore
     from txsoter.chain.light.progress import SyncProgress
+    from txsoter.chain.light.watched import WatchedTransaction
 
 _LIGHT = {
+    "Confirmations": "txsoter.chain.light.confirmations",
     "HeaderIndex": "txsoter.chain.light.header_index",
     "HeaderRecord": "txsoter.chain.light.header_record",
     "HeaderStore": "txsoter.chain.light.header_store",
     "LightClient": "txsoter.chain.light.client",
     "SyncProgress": "txsoter.chain.light.progress",
+    "WatchedTransaction": "txsoter.chain.light.watched",
 }
 
 __all__ = [
     "BloomFilter",
+    "Confirmations",
     "Dag",
     "GolombFilter",
     "HeaderIndex",
@@ -39,6 +44,7 @@ __all__ = [
     "HeaderStore",
     "LightClient",
     "SyncProgress",
+    "WatchedTransaction",
     "basic_filter",
     "basic_filter_items",
     "check_proof_of_work",

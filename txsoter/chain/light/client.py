@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,16 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from txsoter.chain.light.confirmations import Confirmations
+from txsoter.chain.light.filter_peers import FilterPeers
+from txsoter.chain.light.filter_sync import NEEDED
 from txsoter.chain.light.header_index import HeaderIndex
 from txsoter.chain.light.header_record import HeaderRecord
 from txsoter.chain.light.header_store import HeaderStore
 from txsoter.chain.light.header_sync import TIMEOUT, Drop, HeaderSync
 from txsoter.chain.light.progress import ProgressMeter, SyncProgress
+from txsoter.chain.light.watched import Outpoints, Watched
+from txsoter.chain.light.watching import Watch, Watching
 from txsoter.clock import monotonic, wall
 from txsoter.errors import CloseReason, LocalError
 from txsoter.peer.config import PeerConfig
@@ -28,7 +33,7 @@ from txsoter.service.misbehaviour import ScoreKeeper
 from txsoter.service.observers import Observer, observed
 from txsoter.service.peers import PeerService, having_nothing
 from txsoter.service.scores import THRESHOLD
-from txsoter.wire import Block, Headers, Inv, NotFound, Services
+from txsoter.wire import Block, Hash, Headers, Inv, NotFound, Services
 
 __all__ = ["LightClient"]
 
@@ -62,6 +67,7 @@ class LightClient(MultiService):
     :param scores: where misbehaviour is noted, such as a node's; by default nowhere.
     :param retry_policy: as a :class:`~txsoter.service.PeerService` takes it.
     :param timeout: seconds in which a peer has to send a list, or the next block.
+    :param filter_peers: peers that have to agree about a block's committed filter; 1 believes whoever answers.
     :param worker: where the file is read and written; by default a thread of its own.
     :ivar config: to make peers with that are followed.
     :ivar peers: a :class:`~txsoter.service.PeerService`, which runs while the client does.
@@ -79,6 +85,7 @@ class LightClient(MultiService):
         scores: ScoreKeeper | None = None,
         retry_policy: Callable[[int], float] | None = None,
         timeout: float = TIMEOUT,
+        filter_peers: int = NEEDED,
         worker: Worker | None = None,
     ) -> None:
         MultiService.__init__(self)
@@ -113,6 +120,8 @@ class LightClient(MultiService):
         self._ticker = LoopingCall(self._tick)
         self._ticker.clock = clock
         self._opening: Deferred[Any] = succeed(None)
+        asked = FilterPeers(lambda: self.followed, self.punish, timeout)
+        self._watching = Watching(asked, clock, lambda: config.random.getrandbits(32), filter_peers)
 
     # -- its life ------------------------------------------------------------------------------
 
@@ -125,6 +134,9 @@ class LightClient(MultiService):
         self._opening = self.store.open()
         MultiService.startService(self)
         self._opening.addCallback(self._opened)
+        self.when_synced().addCallbacks(
+            lambda _: self._watching.start(self.index, self.store.set_filter_header), lambda _: None
+        )
 
     def _opened(self, index: HeaderIndex) -> None:
         if not self.running:
@@ -141,6 +153,7 @@ class LightClient(MultiService):
 
     def stopService(self) -> Deferred[None]:
         """End the connections of its own peers, and write what is not written; fires once that is done."""
+        self._watching.stop()
         ended = maybeDeferred(MultiService.stopService, self)
         self._sync = None
         if self._ticker.running:
@@ -219,6 +232,37 @@ class LightClient(MultiService):
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
+    # -- what concerns a program ---------------------------------------------------------------
+
+    def watch(
+        self, scripts: Iterable[bytes] = (), outpoints: Outpoints = (), *, from_height: int | None = None
+    ) -> Watch:
+        """Iterate over the transactions that concern scripts and outputs: ``async for found in client.watch(scripts)``.
+
+        Found in the blocks from a height on, then in new ones as they come, by the committed filters on which
+        ``filter_peers`` peers agree; where nobody offers them, by bloom filters, else in whole blocks. An output that
+        is found is watched as well: what spends it comes, too. Each block is searched once, whatever its colour, and
+        no block ever leaves the DAG: ask :meth:`confirmations` again before relying on one. Blocks are searched when
+        the loop asks for more, which is its back-pressure. End it by ``aclose()``.
+
+        :param scripts: of outputs, whole.
+        :param outpoints: transaction ids and positions of outputs. Give a mapping to their scripts if you can:
+            committed filters know outputs by their scripts, and without them every block is fetched.
+        :param from_height: of the first blocks to be searched, the genesis's by default; remember how far you came.
+        :return: an asynchronous iterator over :class:`~txsoter.chain.WatchedTransaction`; ends with the client.
+        :raises FieldError: for arguments that cannot be.
+        :raises LocalError: without the libraries of the extra ``chain``.
+        """
+        return self._watching.watch(Watched(scripts, outpoints), 0 if from_height is None else from_height)
+
+    def confirmations(self, block_hash: Hash) -> Deferred[Confirmations]:
+        """Return how many blue blocks are above a block, and whether it is blue, in the DAG as it is now.
+
+        :return: fires at once, or when all blocks have been coloured: a second for some five thousand, once. Fails with
+            :exc:`~txsoter.errors.FieldError` for a block that is not known.
+        """
+        return Deferred.fromCoroutine(self._watching.confirmations(block_hash))
+
     # -- misbehaviour --------------------------------------------------------------------------
 
     def punish(self, peer: SoterPeerProtocol, points: float, reason: str) -> None:
@@ -241,6 +285,7 @@ class LightClient(MultiService):
 
     def _take(self, record: HeaderRecord, block: Block) -> None:
         self.store.add(record)
+        self._watching.added(record)
         for listener in list(self._listeners):
             try:
                 listener(record, block)
@@ -275,6 +320,7 @@ class LightClient(MultiService):
             if self._sync is not None:
                 self._sync.peer_ready(peer, stats.max_height, self._now())
                 self._drain()
+                self._watching.peers_changed()
 
     def peer_closed(self, peer: SoterPeerProtocol) -> None:
         """Follow a peer no more."""
@@ -282,6 +328,7 @@ class LightClient(MultiService):
         if self._sync is not None:
             self._sync.peer_gone(peer, self._now())
             self._drain()
+            self._watching.peers_changed()
 
     def message_received(self, peer: SoterPeerProtocol, message: Block | Headers | Inv | NotFound) -> None:
         """Take a message that may be about blocks."""
@@ -290,6 +337,8 @@ class LightClient(MultiService):
             return
         now = self._now()
         if isinstance(message, Block):
+            if self._watching.was_asked(peer, message.hash):
+                return
             sync.block_received(peer, message, now)
         elif isinstance(message, Inv):
             sync.inv_received(peer, message, now)

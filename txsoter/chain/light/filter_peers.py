@@ -65,6 +65,7 @@ class FilterPeers:
         self._followed = followed
         self._punish = punish
         self.timeout = timeout
+        self._fetching: WeakKeyDictionary[SoterPeerProtocol, set[Hash]] = WeakKeyDictionary()
         self._silence: WeakKeyDictionary[SoterPeerProtocol, int] = WeakKeyDictionary()
         self._differences: WeakKeyDictionary[SoterPeerProtocol, int] = WeakKeyDictionary()
         self._bloom_locks: WeakKeyDictionary[SoterPeerProtocol, DeferredLock] = WeakKeyDictionary()
@@ -76,6 +77,13 @@ class FilterPeers:
             each for each in self._followed() if not each.is_closing and each.stats().services & services == services
         ]
         return sorted(found, key=lambda peer: self._silence.get(peer, 0))
+
+    def was_asked(self, peer: SoterPeerProtocol, block_hash: Hash) -> bool:
+        """Return whether a block that has come was asked of the peer by :meth:`block`; once for each."""
+        fetching = self._fetching.get(peer, set())
+        was_asked = block_hash in fetching
+        fetching.discard(block_hash)
+        return was_asked
 
     def bloom_lock(self, peer: SoterPeerProtocol) -> DeferredLock:
         """Return the lock of a peer's bloom filter: a connection has one."""
@@ -202,6 +210,7 @@ class FilterPeers:
         """
         vector = InventoryVector(InventoryType.WITNESS_BLOCK, record.hash, record.height)
         for peer in self.offering():
+            self._fetching.setdefault(peer, set()).add(record.hash)
             try:
                 block = await peer.request(GetData([vector]), Block, self.timeout)
                 block.verify()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from itertools import takewhile
 from weakref import WeakSet
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
+from txsoter.chain.bloom_filter import BloomFilter
+from txsoter.chain.golomb_filter import GolombFilter
 from txsoter.chain.light.block_search import BlockSearch, Way
 from txsoter.chain.light.changes import Changes
 from txsoter.chain.light.confirmations import ConfirmationCounter, Confirmations
@@ -20,12 +24,22 @@ from txsoter.chain.light.header_index import HeaderIndex
 from txsoter.chain.light.header_record import HeaderRecord
 from txsoter.chain.light.watched import Watched, WatchedTransaction
 from txsoter.errors import FieldError, LocalError
+from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.wire import Hash
 
 __all__ = ["Watch", "Watching"]
 
 AT_ONCE = {Way.FILTER: 100, Way.BLOOM: 20, Way.BLOCK: 20}
 """Blocks that are searched together. A node may send all transactions of those that it filters."""
+
+
+def check_libraries() -> None:
+    """Check that there is what filters need.
+
+    :raises LocalError: if it is not installed.
+    """
+    GolombFilter.build(bytes(16), ())
+    BloomFilter(1, 0.5)
 
 
 class Watch:
@@ -81,6 +95,8 @@ class Watching:
     :param needed: peers that have to agree about a block's filter.
     """
 
+    log = Logger()
+
     def __init__(self, peers: FilterPeers, clock: IReactorTime, tweak: Callable[[], int], needed: int = NEEDED) -> None:
         if not isinstance(needed, int) or needed < 1:
             raise FieldError("needed", needed, "a whole number from 1")
@@ -103,6 +119,11 @@ class Watching:
         """
         self._index = index
         self._counter = ConfirmationCounter(index)
+        try:
+            check_libraries()
+        except LocalError as error:
+            self.log.info("filter headers are not fetched: {error}", error=str(error))
+            return
         self._sync = FilterSync(index, keep, self._peers, self._clock, self._changes, self._needed)
         self._sync.start()
         self._changes.note()
@@ -127,10 +148,21 @@ class Watching:
             self._sync.peers_changed()
             self._changes.note()
 
+    def was_asked(self, peer: SoterPeerProtocol, block_hash: Hash) -> bool:
+        """Return whether a block that has come was asked for here; once for each."""
+        return self._peers.was_asked(peer, block_hash)
+
     # -- watches -------------------------------------------------------------------------------
 
     def watch(self, watched: Watched, from_height: int) -> Watch:
-        """Watch the blocks from a height on."""
+        """Watch the blocks from a height on.
+
+        :raises FieldError: for a height that cannot be.
+        :raises LocalError: without the libraries of the extra ``chain``.
+        """
+        if not isinstance(from_height, int) or isinstance(from_height, bool) or from_height < 0:
+            raise FieldError("from_height", from_height, "a height from 0")
+        check_libraries()
         watch = Watch(self._found(watched, from_height))
         self._watches.add(watch)
         return watch
@@ -150,8 +182,9 @@ class Watching:
             if way is None:
                 await self._changes.wait()
                 continue
-            async for each in search.search(way, together):
-                yield await self._described(each)
+            async with aclosing(search.search(way, together)) as found:
+                async for each in found:
+                    yield await self._described(each)
             position = self._index.number(together[-1].hash) + 1
 
     def _batch(self, search: BlockSearch, records: list[HeaderRecord]) -> tuple[Way | None, list[HeaderRecord]]:

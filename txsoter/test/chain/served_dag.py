@@ -63,7 +63,7 @@ def block_above(parents: Sequence[Block], *transactions: Tx, script: bytes = b"\
 
 def payment(*spent: tuple[Tx, int], to: Iterable[bytes]) -> Tx:
     """Return a transaction that spends outputs of others, and pays 1 to each script."""
-    inputs = [TxIn(tx.txid, index, b"\x01\x02", witness=(b"signature",)) for tx, index in spent]
+    inputs = [TxIn(tx.txid, index, b"\x09signature", witness=(b"signature",)) for tx, index in spent]
     return Tx(inputs=inputs, outputs=[TxOut(1, script) for script in to])
 
 
