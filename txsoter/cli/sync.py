@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import DeferredList
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import LoopingCall
 
 from txsoter.chain.light.client import LightClient
@@ -93,7 +93,7 @@ async def _follow(reactor: Any, options: argparse.Namespace, client: LightClient
     async with connected(reactor, options, client.config) as peer:
         shown.start(SHOW_EVERY, now=False)
         try:
-            over = [client.when_synced(), peer.when_closed()]
+            over: list[Deferred[Any]] = [client.when_synced(), peer.when_closed()]
             reason, first = await DeferredList(over, fireOnOneCallback=True, consumeErrors=True)
         finally:
             shown.stop()
