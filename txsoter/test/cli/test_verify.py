@@ -177,7 +177,7 @@ async def test_progress_on_a_terminal(tmp_path: Path) -> None:
         assert await program.ended() == 1
     assert re.search(r"\r\[#* *\] +\d+ % \d+ blocks, \d+ a second", program.out)
     assert "colouring 54 blocks" in program.out
-    failure, *_ = (line for line in program.out.splitlines() if "has no transactions" in line)
+    failure, *_ = (line for line in program.out.splitlines() if "has no parents" in line)
     assert failure.startswith(f"{path}, byte ")
 
 
