@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ import attrs
 
 from txsoter.errors import LocalError
 
-__all__ = ["Damage", "FileKind", "StateDamaged", "StateError", "StateFile"]
+__all__ = ["Damage", "FileKind", "StateDamaged", "StateError", "StateFile", "read_state"]
 
 T = TypeVar("T")
 
@@ -46,16 +46,16 @@ class StateError(LocalError):
 class StateDamaged(LocalError):
     """A file that is damaged. It has been set aside, and a new one begun.
 
-    :ivar noun: the kind of the file, in words.
     :ivar aside: its path now.
     :ivar problem: SQLite's words.
+    :ivar noun: the kind of the file, in words.
     """
 
-    def __init__(self, noun: str, aside: Path, problem: str) -> None:
-        self.noun = noun
+    def __init__(self, aside: Path, problem: str, noun: str = "file") -> None:
         self.aside = aside
         self.problem = problem
-        super().__init__(noun, aside, problem)
+        self.noun = noun
+        super().__init__(aside, problem, noun)
 
     def __str__(self) -> str:
         return f"the {self.noun} was damaged ({self.problem}): it is now {self.aside}, and a new one has been begun"
@@ -69,18 +69,18 @@ class Damage(Exception):
 class FileKind:
     """A kind of files.
 
-    :ivar noun: in words: "address book".
+    :ivar noun: in words, with an article: "an address book".
     :ivar name: of the file; that of the lock has ``.lock`` for its extension.
     :ivar application: SQLite's application id.
     :ivar format: the version of the schema.
-    :ivar schema: statements that create the tables, without ``meta``, which each file has.
+    :ivar tables: statements that create each, by name, without ``meta``, which each file has.
     """
 
     noun: str
     name: str
     application: int
     format: int
-    schema: str
+    tables: Mapping[str, str]
 
 
 class StateFile:
@@ -89,9 +89,10 @@ class StateFile:
     :param folder: made if it is not there, for this user alone.
     :param kind: of the file.
     :param meta: what its table ``meta`` begins with: names and bytes.
-    :param check: raises :exc:`StateError` for the ``meta`` of something else, :exc:`Damage` for one that lacks a name.
+    :param check: raises :exc:`StateError` for the ``meta`` of something else.
     :param seconds: tells the time, since 1970, for the name of what is set aside.
     :ivar path: the file's.
+    :ivar meta: what its table ``meta`` has of those names.
     :ivar damaged: what was found when it was opened or read, if it was damaged.
     :raises StateError: if the folder cannot be used, or holds the file of something else.
     """
@@ -101,14 +102,14 @@ class StateFile:
         folder: Path,
         kind: FileKind,
         meta: Mapping[str, bytes],
-        check: Callable[[Mapping[str, bytes]], object],
+        check: Callable[[dict[str, bytes]], object],
         seconds: Callable[[], float],
     ) -> None:
         self.path = folder / kind.name
+        self.meta = dict(meta)
         self.damaged: StateDamaged | None = None
         self._folder = folder
         self._kind = kind
-        self._meta = meta
         self._check = check
         self._seconds = seconds
         # None after damage, if no new file could be begun yet
@@ -143,7 +144,12 @@ class StateFile:
             connection.execute("PRAGMA journal_size_limit = 4194304")
             if _is_empty(connection):
                 self._begin(connection)
-            self._check_whose(connection)
+            found = checked_meta(connection, self.path, self._kind, self.meta)
+            self._check(found)
+            # a file that is begun anew has the same
+            self.meta = {name: found[name] for name in self.meta}
+            with _transaction(connection):
+                connection.execute("INSERT OR REPLACE INTO meta VALUES ('opened', ?)", (b"%d" % self._seconds(),))
         except BaseException:
             connection.close()
             raise
@@ -157,23 +163,13 @@ class StateFile:
                 PRAGMA application_id = {kind.application};
                 PRAGMA user_version = {kind.format};
                 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-                {kind.schema}"""
+                {"".join(kind.tables.values())}"""
             )
-            connection.executemany("INSERT INTO meta VALUES (?, ?)", self._meta.items())
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", self.meta.items())
             connection.execute("COMMIT")
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-
-    def _check_whose(self, connection: sqlite3.Connection) -> None:
-        kind = self._kind
-        if _pragma(connection, "application_id") != kind.application:
-            raise StateError(self.path, "is something else's database", f"the {kind.noun}, or not there yet")
-        version = _pragma(connection, "user_version")
-        if version != kind.format:
-            limit = f"in format {kind.format}: another version of txsoter wrote it"
-            raise StateError(self.path, f"is in format {version}", limit)
-        self._check(dict(connection.execute("SELECT name, value FROM meta")))
 
     def _set_aside(self, error: Exception) -> StateDamaged:
         """Give the file, and what belongs to it, another name."""
@@ -187,7 +183,7 @@ class StateFile:
             Path(f"{self.path}-wal").rename(f"{aside}-wal")
         with suppress(FileNotFoundError):
             Path(f"{self.path}-shm").unlink()
-        return StateDamaged(self._kind.noun, aside, str(error))
+        return StateDamaged(aside, str(error), self._kind.noun.partition(" ")[2])
 
     def _renew(self, error: Exception) -> StateDamaged:
         """Set the file aside, and begin a new one."""
@@ -206,9 +202,7 @@ class StateFile:
         """
         assert self._connection is not None
         try:
-            (problem,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
-            if problem != "ok":
-                raise Damage(" ".join(problem.split()))
+            check_whole(self._connection)
             return function(self._connection)
         except (sqlite3.DatabaseError, Damage) as error:
             if not _is_damage(error):
@@ -242,6 +236,67 @@ class StateFile:
                 self._connection.close()
         finally:
             self._lock.close()
+
+
+def read_state(folder: Path, kind: FileKind, meta: Iterable[str], read: Callable[[sqlite3.Connection], T]) -> T:
+    """Return what ``read`` makes of a folder's file, whether or not a process uses it; nothing is changed.
+
+    :param meta: names that its table ``meta`` must have.
+    :raises StateError: if there is none, or it cannot be read.
+    """
+    path, limit = folder / kind.name, f"{kind.noun} that this user may read"
+    try:
+        if not path.exists():
+            raise StateError(folder, f"has no {kind.name}", f"a folder with {kind.noun}")
+    except PermissionError as error:
+        raise StateError(folder, f"cannot be used: {_words(error)}", "a folder that this user may read") from None
+    # without a process that uses it there is nothing beside the file, and nothing needs to be put there
+    alone = "" if Path(f"{path}-wal").exists() else "&immutable=1"
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{alone}", timeout=5.0, uri=True)
+        try:
+            checked_meta(connection, path, kind, meta)
+            check_whole(connection)
+            return read(connection)
+        finally:
+            connection.close()
+    except Damage as error:
+        raise StateError(path, f"is damaged: {error}", limit) from None
+    except sqlite3.Error as error:
+        problem = f"is damaged: {error}" if _is_damage(error) else _words(error)
+        raise StateError(path, problem, limit) from None
+
+
+def checked_meta(connection: sqlite3.Connection, path: Path, kind: FileKind, names: Iterable[str]) -> dict[str, bytes]:
+    """Return the table ``meta`` of a file.
+
+    :param names: that it must have.
+    :raises StateError: for something else's file, or one of another format.
+    :raises Damage: for one that lacks a table, or a name.
+    """
+    if _pragma(connection, "application_id") != kind.application:
+        raise StateError(path, "is something else's database", f"{kind.noun}, or not there yet")
+    version = _pragma(connection, "user_version")
+    if version != kind.format:
+        limit = f"in format {kind.format}: another version of txsoter wrote it"
+        raise StateError(path, f"is in format {version}", limit)
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables >= {"meta", *kind.tables}:
+        raise Damage("it lacks a table")
+    meta = dict(connection.execute("SELECT name, value FROM meta"))
+    if not meta.keys() >= set(names):
+        raise Damage("it does not say whose it is")
+    return meta
+
+
+def check_whole(connection: sqlite3.Connection) -> None:
+    """Check that a file is whole.
+
+    :raises Damage: and ``sqlite3.DatabaseError``: if it is not.
+    """
+    (problem,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if problem != "ok":
+        raise Damage(" ".join(problem.split()))
 
 
 def _locked(folder: Path, path: Path) -> sqlite3.Connection:

@@ -59,7 +59,7 @@ def described(node: FakeNode) -> list[tuple[int, str, list[str]]]:
 
 def test_which() -> None:
     """All are there."""
-    assert NAMES == ["bridge", "fetch_dag", "peer_connection", "proxy", "watch", "watch_asyncio"]
+    assert NAMES == ["bridge", "fetch_dag", "light_client", "peer_connection", "proxy", "watch", "watch_asyncio"]
 
 
 @pytest.mark.parametrize("name", NAMES)

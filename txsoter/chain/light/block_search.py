@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import NamedTuple
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from txsoter.chain.light.filter_checks import check_filter, created_outputs, decoded_filter
@@ -56,8 +55,8 @@ class BlockSearch:
     offers committed ones; then two nodes are asked, since one could leave out what it likes.
 
     :param watched: what concerns the program.
-    :param pause: gives a Deferred that fires when it is time to try again.
     :param tweak: gives a random u32.
+    :ivar missed: blocks that nobody has sent.
     """
 
     log = Logger()
@@ -68,14 +67,13 @@ class BlockSearch:
         sync: FilterSync,
         peers: FilterPeers,
         watched: Watched,
-        pause: Callable[[], Deferred[None]],
         tweak: Callable[[], int],
     ) -> None:
         self._index = index
         self._sync = sync
         self._peers = peers
         self._watched = watched
-        self._pause = pause
+        self.missed: list[HeaderRecord] = []
         self._bloom = FilteredBlocks(peers, watched, tweak)
         # filters that are not those agreed on, by block
         self._doubted: dict[Hash, list[tuple[SoterPeerProtocol, bytes]]] = {}
@@ -89,26 +87,32 @@ class BlockSearch:
         """Return the way to search a block; None if it has to wait for peers, or until they agree about its filter."""
         if not ways.has_peers:
             return None
-        if self._watched.needs_blocks or record.hash in self._sync.uncertain:
+        if self._watched.needs_blocks or self._sync.is_uncertain(record):
             return Way.BLOCK
         if ways.has_filters:
             if record.filter_header is not None:
                 return Way.FILTER
-            return None if self._sync.may_come(record) else Way.BLOCK
+            return None if self._sync.is_expected(record) else Way.BLOCK
         return Way.BLOOM if ways.has_bloom and self._watched.fits_bloom else Way.BLOCK
 
     async def search(self, way: Way, records: Sequence[HeaderRecord]) -> AsyncGenerator[Sighting, None]:
         """Search blocks, and iterate over the transactions found, in order."""
         if way is Way.BLOOM:
-            while (sightings := await self._bloom.search(records)) is None:
-                await self._pause()
-            for each in sightings:
+            sightings = await self._bloom.search(records)
+            if sightings is None:
+                self.missed += records
+            for each in sightings or ():
                 yield each
             return
         suspects = {each.hash for each in records} if way is Way.BLOCK else await self._suspects(records)
         for record in records:
             if record.hash in suspects:
-                for each in self._in_block(record, await self._fetched(record)):
+                block = await self._peers.block(record)
+                if block is None:
+                    self.missed.append(record)
+                    continue
+                self._judge(block)
+                for each in self._in_block(record, block):
                     yield each
 
     async def _suspects(self, records: Sequence[HeaderRecord]) -> set[Hash]:
@@ -148,15 +152,13 @@ class BlockSearch:
                 matches.add(block_hash)
         return matches | self._doubted.keys()
 
-    async def _fetched(self, record: HeaderRecord) -> Block:
-        while (block := await self._peers.block(record)) is None:
-            await self._pause()
-        for peer, data in self._doubted.pop(record.hash, ()):
+    def _judge(self, block: Block) -> None:
+        """Drop the peers whose filter cannot be the block's."""
+        for peer, data in self._doubted.pop(block.hash, ()):
             try:
                 check_filter(data, block, created_outputs([block]))
             except InvalidProof as error:
                 self._peers.punish(peer, INVALID, f"its filter is not its block's: {error.rule}")
-        return block
 
     def _in_block(self, record: HeaderRecord, block: Block) -> list[Sighting]:
         if len(block.transactions) > MAX_PROVEN_TRANSACTIONS:

@@ -18,10 +18,6 @@ class Changes:
         self._clock = clock
         self._waiting: dict[Deferred[None], None] = {}
 
-    def __len__(self) -> int:
-        """Number of those who wait."""
-        return len(self._waiting)
-
     def wait(self, seconds: float | None = None) -> Deferred[None]:
         """Return a Deferred that fires at the next change, or after so many seconds; cancel it to give up."""
         waiter: Deferred[None] = Deferred(lambda each: self._waiting.pop(each, None))

@@ -72,6 +72,7 @@ class LightClient(MultiService):
     :ivar config: to make peers with that are followed.
     :ivar peers: a :class:`~txsoter.service.PeerService`, which runs while the client does.
     :ivar store: the headers.
+    :ivar scores: as given.
     """
 
     log = Logger()
@@ -106,7 +107,7 @@ class LightClient(MultiService):
         self.store = HeaderStore(config.network, clock, folder, check_proofs, worker)
         self.peers = PeerService(self.config, clock, retry_policy, observers=[] if scores is None else [scores])
         MultiService.addService(self, self.peers)
-        self._scores = scores
+        self.scores = scores
         self._timeout = timeout
         self._now = monotonic(clock)
         self._wall = wall(clock)
@@ -272,8 +273,8 @@ class LightClient(MultiService):
         :param reason: for people, without text of the remote's.
         """
         self.log.info("{peer} is dropped: {reason}", peer=str(peer), reason=reason)
-        if self._scores is not None:
-            self._scores.add(peer, points, reason)
+        if self.scores is not None:
+            self.scores.add(peer, points, reason)
         if points >= GIVE_UP_FROM:
             self.peers.give_up(peer, reason)
         peer.disconnect(reason)

@@ -48,22 +48,25 @@ class FilterRange(NamedTuple):
         return self.records[-1].hash
 
     @classmethod
-    def above(cls, index: HeaderIndex, lowest: int, most: int = MOST_BLOCKS) -> FilterRange | None:
+    def above(cls, index: HeaderIndex, lowest: int, highest: int, most: int = MOST_BLOCKS) -> FilterRange | None:
         """Return the range from a height that has blocks without filter headers, as far up as heights have such.
 
         It begins a height lower: answers are checked by what is known there.
 
+        :param highest: the last height that it may have.
         :param most: blocks, those of the height below included.
         :return: None if the height has too many blocks for any answer.
         """
         start = max(lowest - 1, 0)
         records = index.at_height(start) if start < lowest else []
-        for height in range(lowest, index.max_height + 1):
+        if len(records) + len(index.at_height(lowest)) > most:
+            start, records = lowest, []
+        for height in range(lowest, highest + 1):
             level = index.at_height(height)
             if len(records) + len(level) > most or all(each.filter_header is not None for each in level):
                 break
             records += level
-        if records[-1].height < lowest:
+        if not records or records[-1].height < lowest:
             return None
         return cls(start, tuple(records), max(len(index.at_height(start - 1)) - 1, 0))
 

@@ -12,14 +12,14 @@ from twisted.logger import Logger
 
 from txsoter.chain.golomb_filter import basic_filter, filter_header
 from txsoter.chain.light.changes import Changes
-from txsoter.chain.light.filter_checks import Outpoint, best_filter, check_filter, created_outputs, spent_outpoints
+from txsoter.chain.light.filter_disputes import Claims, FilterDisputes
 from txsoter.chain.light.filter_hashes import FilterRange, compare, computed_header, read_hashes
-from txsoter.chain.light.filter_peers import INVALID, FilterPeers
+from txsoter.chain.light.filter_peers import FilterPeers
 from txsoter.chain.light.header_index import HeaderIndex
 from txsoter.chain.light.header_record import HeaderRecord
-from txsoter.errors import InvalidProof
+from txsoter.clock import monotonic
 from txsoter.peer.protocol import SoterPeerProtocol
-from txsoter.wire import ZERO_HASH, Block, Hash, Services, double_sha256
+from txsoter.wire import ZERO_HASH, Hash, Services, double_sha256
 
 __all__ = ["NEEDED", "FilterSync"]
 
@@ -38,19 +38,15 @@ SETTLING = 1.0
 RETRY = 10.0
 """Seconds until peers are asked again that gave no useful answer."""
 
-LOOKED_THROUGH = 50
-"""Blocks that are fetched to find the outputs that a disputed block spends."""
-
-Claims = dict[SoterPeerProtocol, dict[Hash, Hash]]
-"""Of each peer, the filter hash of each block that it has answered for."""
+LONGEST = 3600.0
+"""Seconds until then at most, after many times."""
 
 
 class FilterSync:
     """Asks several peers for the filters' hashes, and keeps the header of each filter on which they agree.
 
-    Where two differ, the block and its filters are fetched, and a peer whose filter cannot be the block's is dropped;
-    see :mod:`~txsoter.chain.light.filter_checks` for what can be proven. If several filters may be honest, the one with
-    the most known scripts is taken, nobody is dropped, and the block is listed in :attr:`uncertain`.
+    Where two differ, :class:`~txsoter.chain.light.filter_disputes.FilterDisputes` finds out who lies. A block that
+    fewer peers know is asked for again later, and holds nothing up but what is built on it.
 
     :param index: the headers.
     :param keep: notes the filter header of a block.
@@ -58,7 +54,6 @@ class FilterSync:
     :param clock: for the waits.
     :param changes: noted when a filter header is kept, or will not be.
     :param needed: peers that have to agree; 1 believes whoever answers.
-    :ivar uncertain: blocks whose filter may lack scripts that they spend.
     """
 
     log = Logger()
@@ -79,11 +74,14 @@ class FilterSync:
         self._clock = clock
         self._wake = Changes(clock)
         self._running: Deferred[None] | None = None
+        self._now = monotonic(clock)
         # a heap of heights that may have blocks without filter headers
         self._heights: list[int] = []
+        # those that were asked for in vain: when to ask again, and how often that was
+        self._postponed: dict[int, tuple[float, int]] = {}
         self._hopeless: set[Hash] = set()
         self._changes = changes
-        self.uncertain: set[Hash] = set()
+        self._disputes = FilterDisputes(index, peers)
 
     # -- its life ------------------------------------------------------------------------------
 
@@ -110,6 +108,7 @@ class FilterSync:
 
     def added(self, record: HeaderRecord) -> None:
         """Note a block that is new in the index."""
+        self._postponed.pop(record.height, None)
         if not self._heights or self._heights[0] != record.height:
             heappush(self._heights, record.height)
         self._wake.note()
@@ -125,9 +124,13 @@ class FilterSync:
         """Whether enough peers offer filters."""
         return len(self._peers.offering(Services.CF)) >= self._needed
 
-    def may_come(self, record: HeaderRecord) -> bool:
-        """Whether a filter header that is not known may still come to be known."""
-        return record.filter_header is None and record.hash not in self._hopeless
+    def is_expected(self, record: HeaderRecord) -> bool:
+        """Whether the filter header of a block is not known, and was not yet asked for in vain."""
+        return record.height not in self._postponed and self._is_lacking(record)
+
+    def is_uncertain(self, record: HeaderRecord) -> bool:
+        """Whether the filter of a block may lack scripts that it spends."""
+        return record.hash in self._disputes.uncertain
 
     # -- the sync ------------------------------------------------------------------------------
 
@@ -135,34 +138,61 @@ class FilterSync:
         while True:
             asked = self._next_range() if self.has_peers else None
             if asked is None:
-                await self._wake.wait()
+                await self._wake.wait(self._next_due())
                 continue
             if self._is_recent(asked):
                 await self._pause(SETTLING)
                 asked = self._next_range() or asked
-            if not await self._agree(asked):
+            has_kept = await self._agree(asked)
+            self._postpone({each.height for each in asked.records})
+            self._changes.note()
+            if not has_kept:
                 await self._pause(RETRY)
 
     def _pause(self, seconds: float) -> Deferred[None]:
         # one that nobody wakes early
         return Changes(self._clock).wait(seconds)
 
+    def _next_due(self) -> float | None:
+        """Return the seconds until a height is to be asked for again; None if there is none, or there are no peers."""
+        if not self._postponed or not self.has_peers:
+            return None
+        return max(min(due for due, _ in self._postponed.values()) - self._now(), 0.0)
+
+    def _postpone(self, heights: Iterable[int]) -> None:
+        """Let heights wait that still lack a filter header: a block may be known to one peer alone."""
+        for height in heights:
+            _, tries = self._postponed.pop(height, (0.0, 0))
+            if self._lacks(height):
+                self._postponed[height] = (self._now() + min(RETRY * 2**tries, LONGEST), tries + 1)
+
     def _next_range(self) -> FilterRange | None:
-        """Return the lowest blocks that lack a filter header, or None if there are no such."""
-        while self._heights:
-            lowest = self._heights[0]
-            if self._lacks(lowest):
-                asked = FilterRange.above(self._index, lowest)
-                if asked is not None:
-                    return asked
-                self._hopeless.update(each.hash for each in self._index.at_height(lowest))
-                self._changes.note()
-            heappop(self._heights)
-        return None
+        """Return the lowest blocks to ask for, or None if there are none now."""
+        while True:
+            now = self._now()
+            lowest = min((height for height, (due, _) in self._postponed.items() if due <= now), default=None)
+            while lowest is None and self._heights:
+                if self._heights[0] not in self._postponed and self._lacks(self._heights[0]):
+                    lowest = self._heights[0]
+                else:
+                    heappop(self._heights)
+            if lowest is None:
+                return None
+            top = self._index.max_height
+            asked = FilterRange.above(self._index, lowest, top - RECENT if lowest <= top - RECENT else top)
+            if asked is not None:
+                return asked
+            # too many for an answer
+            self._postponed.pop(lowest, None)
+            self._hopeless.update(each.hash for each in self._index.at_height(lowest))
+            self._changes.note()
+
+    def _is_lacking(self, record: HeaderRecord) -> bool:
+        return record.filter_header is None and record.hash not in self._hopeless
 
     def _lacks(self, height: int) -> bool:
         """Whether a filter header may be found for a block of that height."""
-        lacking = [each for each in self._index.at_height(height) if self.may_come(each)]
+        lacking = [each for each in self._index.at_height(height) if self._is_lacking(each)]
         hopeless = {each.hash for each in lacking if each.parents and each.parents[-1] in self._hopeless}
         self._hopeless |= hopeless
         return len(hopeless) < len(lacking)
@@ -172,7 +202,7 @@ class FilterSync:
 
     async def _agree(self, asked: FilterRange) -> bool:
         """Ask for the filters of a range, and keep the headers on which peers agree; return whether there were any."""
-        lacking = [each for each in asked.records if self.may_come(each)]
+        lacking = [each for each in asked.records if self._is_lacking(each)]
         claims = await self._claims(asked, lacking)
         has_kept = False
         while len(claims) >= self._needed:
@@ -180,21 +210,19 @@ class FilterSync:
             has_kept |= self._keep_agreed(lacking, agreed)
             if disputed is None:
                 break
-            await self._settle(self._index[disputed], claims)
+            await self._disputes.settle(self._index[disputed], claims)
             claims = {peer: claim for peer, claim in claims.items() if not peer.is_closing}
         return has_kept
 
     def _keep_agreed(self, lacking: Iterable[HeaderRecord], agreed: dict[Hash, Hash]) -> bool:
         has_kept = False
         for record in lacking:
-            if record.hash not in agreed or not self.may_come(self._index[record.hash]):
+            if record.hash not in agreed or not self._is_lacking(self._index[record.hash]):
                 continue
             header = computed_header(self._index, record, agreed[record.hash])
             if header is not None:
                 self._keep(record.hash, header)
                 has_kept = True
-        if has_kept:
-            self._changes.note()
         return has_kept
 
     async def _claims(self, asked: FilterRange, lacking: Sequence[HeaderRecord]) -> Claims:
@@ -211,74 +239,3 @@ class FilterSync:
             return {block_hash: double_sha256(data) async for block_hash, data in filters}
 
         return await self._peers.ask_all(self._peers.offering(Services.CF)[:MOST_ASKED], ask)
-
-    # -- disputes ------------------------------------------------------------------------------
-
-    async def _settle(self, record: HeaderRecord, claims: Claims) -> None:
-        """Find out which filter is a block's: the claims of all who stay are the same then, or none."""
-        claimants = [peer for peer, claim in claims.items() if record.hash in claim]
-        filters = await self._peers.ask_all(claimants, lambda peer: self._peers.filter(peer, record))
-        for peer in claimants:
-            data = filters.get(peer)
-            claimed = claims[peer].pop(record.hash)
-            if data is None:
-                continue
-            claims[peer][record.hash] = double_sha256(data)
-            if claimed != double_sha256(data):
-                self._peers.contradicted(peer)
-        if len(set(filters.values())) < 2:
-            return
-        block = await self._peers.block(record)
-        best = None if block is None else await self._judge(record, block, filters)
-        for peer in filters:
-            if best is None:
-                del claims[peer][record.hash]
-            else:
-                claims[peer][record.hash] = double_sha256(best)
-
-    async def _judge(self, record: HeaderRecord, block: Block, filters: dict[SoterPeerProtocol, bytes]) -> bytes | None:
-        """Drop the peers whose filter cannot be the block's; return the best of the others', or None."""
-        spent = created_outputs([block])
-        honest = self._drop_liars(block, filters, spent)
-        outpoints = spent_outpoints(block)
-        if len(set(honest.values())) > 1 and not spent.keys() >= set(outpoints):
-            spent = await self._find_outputs(record, outpoints, spent)
-            honest = self._drop_liars(block, honest, spent)
-        if not honest:
-            return None
-        best = best_filter(block, list(honest.values()), spent)
-        for peer, data in honest.items():
-            if data != best:
-                self.uncertain.add(record.hash)
-                self._peers.differed(peer)
-        return best
-
-    def _drop_liars(
-        self, block: Block, filters: dict[SoterPeerProtocol, bytes], spent: dict[Outpoint, bytes]
-    ) -> dict[SoterPeerProtocol, bytes]:
-        honest = {}
-        for peer, data in filters.items():
-            try:
-                check_filter(data, block, spent)
-            except InvalidProof as error:
-                self._peers.punish(peer, INVALID, f"its filter is not its block's: {error.rule}")
-            else:
-                honest[peer] = data
-        return honest
-
-    async def _find_outputs(
-        self, record: HeaderRecord, outpoints: Sequence[Outpoint], known: dict[Outpoint, bytes]
-    ) -> dict[Outpoint, bytes]:
-        """Look for the outputs that a block spends in the blocks below, the nearest first; return those found."""
-        found, wanted = dict(known), set(outpoints)
-        left = LOOKED_THROUGH
-        for height in range(record.height - 1, -1, -1):
-            for each in self._index.at_height(height):
-                if not left or found.keys() >= wanted:
-                    return found
-                left -= 1
-                block = await self._peers.block(each)
-                if block is not None:
-                    created = created_outputs([block])
-                    found.update({outpoint: created[outpoint] for outpoint in created.keys() & wanted})
-        return found

@@ -16,19 +16,21 @@ from txsoter.wire.hashes import as_hash
 __all__ = ["KIND", "HeaderFile"]
 
 KIND = FileKind(
-    noun="header store",
+    noun="a header store",
     name="headers.sqlite3",
     application=0x736F7468,  # "soth"
     format=1,
     # in the order in which they were added, so that parents come first
-    schema="""
-    CREATE TABLE header (
-        number INTEGER PRIMARY KEY,
-        height INTEGER NOT NULL CHECK (typeof(height) = 'integer'),
-        raw BLOB NOT NULL CHECK (typeof(raw) = 'blob' AND length(raw) >= 84),
-        filter_header BLOB CHECK (filter_header IS NULL OR length(filter_header) = 32)
-    );
-    """,
+    tables={
+        "header": """
+        CREATE TABLE header (
+            number INTEGER PRIMARY KEY,
+            height INTEGER NOT NULL CHECK (typeof(height) = 'integer'),
+            raw BLOB NOT NULL CHECK (typeof(raw) = 'blob' AND length(raw) >= 84),
+            filter_header BLOB CHECK (filter_header IS NULL OR length(filter_header) = 32)
+        );
+        """
+    },
 )
 
 
@@ -59,8 +61,6 @@ class HeaderFile:
         self.file = StateFile(folder, KIND, self._meta, self._check_meta, seconds)
 
     def _check_meta(self, meta: Mapping[str, bytes]) -> None:
-        if not meta.keys() >= self._meta.keys():
-            raise Damage("it does not say whose it is")
         if (meta["magic"], meta["genesis"]) != (self._meta["magic"], self._meta["genesis"]):
             name = meta["network"].decode("utf-8", "replace")
             limit = f"that of {self._network.name}: another network needs another folder"

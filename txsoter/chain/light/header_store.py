@@ -172,6 +172,10 @@ class HeaderStore:
         if self._file is not None:
             self._timer = self._clock.callLater(seconds, self._write_now)
 
+    def _write_again(self) -> None:
+        self._cancel_timer()
+        self._write_later(FLUSH_AGAIN)
+
     def _write_now(self) -> None:
         self._timer = None
         self.flush()
@@ -187,7 +191,7 @@ class HeaderStore:
         return flushed
 
     async def _write(self) -> None:
-        index, file = self._index, self._file
+        index, file, damages = self._index, self._file, 0
         while index is not None and file is not None and (self._written < len(index) or self._changed):
             first = self._written
             records = index.numbered(first, first + AT_ONCE)
@@ -203,14 +207,18 @@ class HeaderStore:
                 self.log.warn("{damage}", damage=str(damage))
                 self._written = 0
                 self._changed.clear()
+                damages += 1
+                if damages > 1:
+                    # a disk that damages all that it gets
+                    self._write_again()
+                    return
             except (sqlite3.Error, OSError) as error:
                 self._written = first
                 self._changed.update(dict.fromkeys(number for number in numbers if number < first))
                 if not self._cannot_write:
                     self._cannot_write = True
                     self.log.error("headers cannot be written: {error}; trying again", error=str(error))
-                if self._timer is None:
-                    self._write_later(FLUSH_AGAIN)
+                self._write_again()
                 return
             else:
                 if self._cannot_write:

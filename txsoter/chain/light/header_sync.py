@@ -322,7 +322,7 @@ class HeaderSync:
             points = AHEAD if error.rule == "time ahead" else INVALID
             self._drop(peer, points, f"it sent a block that breaks a rule: {error.rule}", now)
         elif is_asked:
-            self._orphan_received(peer, now)
+            self._orphan_received(peer, -1 if height is None else height, now)
         elif height is None and not peer.spend(1, now):
             self._drop(peer, BROKEN, "it sends blocks that nobody asked for", now)
         elif height is None and peer.has_caught_up:
@@ -332,16 +332,21 @@ class HeaderSync:
             self._continue(peer, now)
         self._poke(block_hash, now)
 
-    def _orphan_received(self, peer: SyncPeer, now: float) -> None:
-        """Follow a peer's lists from further below: they had a block, and not its parents."""
+    def _orphan_received(self, peer: SyncPeer, height: int, now: float) -> None:
+        """Follow a peer's lists from further below: they had a block, and not its parents.
+
+        :param height: of the block as it was told, or -1.
+        """
+        top = self._index.max_height
+        height = min(height, top) if height >= 0 else top
         depth = OVERLAP
         if peer.is_suspect:
             if peer.first == 0:
                 self._drop(peer, BROKEN, "its lists have blocks and not their parents", now)
                 return
-            depth = max(depth, (self._index.max_height - peer.first) * DEEPER)
+            depth = max(depth, (height - peer.first) * DEEPER)
         peer.is_suspect = True
-        self._begin_pass(peer, self._first_of(peer, depth), None, now)
+        self._begin_pass(peer, self._first_of(peer, top - height + depth), None, now)
 
     def notfound_received(self, key: Any, notfound: NotFound, now: float) -> None:
         """Note blocks that a peer does not have."""

@@ -23,6 +23,7 @@ from txsoter.chain.light.filtered_blocks import Sighting
 from txsoter.chain.light.header_index import HeaderIndex
 from txsoter.chain.light.header_record import HeaderRecord
 from txsoter.chain.light.watched import Watched, WatchedTransaction
+from txsoter.clock import monotonic
 from txsoter.errors import FieldError, LocalError
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.wire import Hash
@@ -46,7 +47,8 @@ class Watch:
     """An asynchronous iterator over transactions that concern what is watched, in the order of their blocks.
 
     Blocks are searched when the next transaction is asked for: a loop that takes its time is not overrun. It goes on
-    with new blocks as they come, and ends when it or the client is closed. One loop at a time.
+    with new blocks as they come, and ends when it or the client is closed. One loop at a time. A block that nobody
+    sends is passed over, and asked for again each ten seconds.
     """
 
     def __init__(self, found: AsyncGenerator[WatchedTransaction, None]) -> None:
@@ -102,6 +104,7 @@ class Watching:
             raise FieldError("needed", needed, "a whole number from 1")
         self._peers = peers
         self._clock = clock
+        self._now = monotonic(clock)
         self._tweak = tweak
         self._needed = needed
         self._changes = Changes(clock)
@@ -170,22 +173,33 @@ class Watching:
     async def _found(self, watched: Watched, from_height: int) -> AsyncGenerator[WatchedTransaction, None]:
         while self._sync is None or self._index is None:
             await self._changes.wait()
-        search = BlockSearch(self._index, self._sync, self._peers, watched, self._pause, self._tweak)
-        position = 0
+        search = BlockSearch(self._index, self._sync, self._peers, watched, self._tweak)
+        seen: set[tuple[Hash, Hash]] = set()
+        position, retry_at = 0, 0.0
         while True:
+            missed: list[HeaderRecord] = []
+            if search.missed and self._now() >= retry_at:
+                missed, search.missed = search.missed[: AT_ONCE[Way.BLOCK]], search.missed[AT_ONCE[Way.BLOCK] :]
+                retry_at = self._now() + RETRY
             records = self._index.numbered(position, position + AT_ONCE[Way.FILTER])
             wanted = [each for each in records if each.height >= from_height]
-            if records and not wanted:
+            if records and not wanted and not missed:
                 position += len(records)
                 continue
-            way, together = self._batch(search, wanted)
+            way, together = (Way.BLOCK, missed) if missed else self._batch(search, wanted)
             if way is None:
-                await self._changes.wait()
+                await self._changes.wait(max(retry_at - self._now(), 0.0) if search.missed else None)
                 continue
+            if not missed:
+                position = self._index.number(together[-1].hash) + 1
             async with aclosing(search.search(way, together)) as found:
                 async for each in found:
-                    yield await self._described(each)
-            position = self._index.number(together[-1].hash) + 1
+                    if missed:
+                        # what spends it may have been passed over
+                        position = min(position, self._index.number(each.record.hash) + 1)
+                    if (each.record.hash, each.tx.txid) not in seen:
+                        seen.add((each.record.hash, each.tx.txid))
+                        yield await self._described(each)
 
     def _batch(self, search: BlockSearch, records: list[HeaderRecord]) -> tuple[Way | None, list[HeaderRecord]]:
         """Return those of the next blocks that can be searched together, and the way to; none if they have to wait."""
@@ -216,9 +230,6 @@ class Watching:
             confirmations=confirmations.count,
             is_blue=confirmations.is_blue,
         )
-
-    def _pause(self) -> Deferred[None]:
-        return Changes(self._clock).wait(RETRY)
 
     # -- confirmations -------------------------------------------------------------------------
 

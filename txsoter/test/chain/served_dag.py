@@ -21,7 +21,9 @@ from txsoter.wire import (
     GetCFilters,
     GetData,
     Hash,
+    Inv,
     InventoryType,
+    InventoryVector,
     NotFound,
     Parent,
     Services,
@@ -100,8 +102,10 @@ class ServedDag:
         self.filter_headers: dict[Hash, Hash] = {}
         self.questions: list[GetCFilters | GetCFHeaders] = []
         self._scripts: dict[tuple[bytes, int], bytes] = {}
+        self._peers: list[SoterPeerProtocol] = []
         self._bloom: dict[SoterPeerProtocol, BloomFilter] = {}
-        own = {
+        own: dict[str, Any] = {
+            "on_ready": self._peers.append,
             "on_getdata": self.serve,
             "on_getcfilters": self.send_filters,
             "on_getcfheaders": self.send_filter_hashes,
@@ -131,10 +135,13 @@ class ServedDag:
         return self.node.factory.config
 
     def announce(self, block: Block) -> None:
-        """Take a block, and announce it."""
+        """Take a block, and announce it to all who are connected, by whatever factory."""
         height = 1 + max(self.node.blocks[each.hash][0] for each in block.parents)
         self._index(block)
-        self.node.announce(height, block)
+        self.node.blocks[block.hash] = (height, block)
+        for peer in self._peers:
+            if not peer.is_closing:
+                peer.send(Inv([InventoryVector(InventoryType.BLOCK, block.hash, height)]))
 
     def between(self, start: int, stop: Hash) -> list[Hash]:
         """Return the blocks from a height to that of ``stop``, siblings by their shown hashes."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.interfaces import IReactorTime
 
-from txsoter import SIMNET, PeerConfig, SoterPeerProtocol
+from txsoter import SIMNET, CloseCause, PeerConfig, SoterPeerProtocol
 from txsoter.chain.light.client import LightClient
 from txsoter.service.misbehaviour import ScoreKeeper
 from txsoter.service.scores import Scores
@@ -15,7 +16,7 @@ from txsoter.test.chain.served_dag import GENESIS, ServedDag
 from txsoter.testing import SimulatedNetwork, SimulatedNode
 from txsoter.wire import Block, Hash
 
-__all__ = ["LightScene", "Watcher"]
+__all__ = ["NOW", "LightScene", "Watcher"]
 
 NOW = GENESIS.header.time + 1_000_000
 
@@ -42,6 +43,19 @@ class Watcher:
         return [each.transaction.txid for each in self.found]
 
 
+class _Notes(ScoreKeeper):
+    """Tells of misbehaviour other than the end of a connection."""
+
+    def __init__(self, note: Callable[[SoterPeerProtocol, float, str], None], clock: IReactorTime) -> None:
+        super().__init__(Scores(whitelist=[]), clock=clock)
+        self._note = note
+
+    def add(self, peer: SoterPeerProtocol, points: float, reason: str) -> None:
+        super().add(peer, points, reason)
+        if reason not in {each.value for each in CloseCause}:
+            self._note(peer, points, reason)
+
+
 class LightScene:
     """A light client, which does not check proofs of work, and nodes that serve a DAG each.
 
@@ -58,13 +72,14 @@ class LightScene:
         self.dags = list(dags)
         self.nodes: list[SimulatedNode] = []
         ours = self.network.node(PeerConfig(network=SIMNET))
-        self.scores = ScoreKeeper(Scores(whitelist=[]), clock=self.network.clock)
-        self.client = LightClient(
-            ours.config, check_proofs=False, scores=self.scores, retry_policy=lambda failures: 1000.0, **fields
-        )
         self.dropped: dict[int, tuple[float, str]] = {}
-        self._punish = self.client.punish
-        self.client.punish = self._note  # type: ignore[method-assign]
+        self.client = LightClient(
+            ours.config,
+            check_proofs=False,
+            scores=_Notes(self._note, self.network.clock),
+            retry_policy=lambda failures: 1000.0,
+            **fields,
+        )
         self._ours = self.network.node(self.client.config)
         for dag in self.dags:
             self.add(dag)
@@ -85,15 +100,23 @@ class LightScene:
     def _note(self, peer: SoterPeerProtocol, points: float, reason: str) -> None:
         hosts = [node.host for node in self.nodes]
         self.dropped[hosts.index(str(peer.host))] = (points, reason)
-        self._punish(peer, points, reason)
 
     def filter_headers(self) -> dict[Hash, Hash | None]:
         """Return the filter headers that the client has."""
         return {each.hash: each.filter_header for each in self.client.index}
 
-    def wait_for_filter_headers(self, of: ServedDag, timeout: float = 120.0) -> None:
-        """Run until the client has those of a DAG."""
-        self.network.run_until(lambda: self.filter_headers() == of.filter_headers, timeout)
+    def wait_for_filter_headers(self, of: ServedDag, timeout: float = 120.0, besides: Iterable[Block] = ()) -> None:
+        """Run until the client has those of a DAG.
+
+        :param besides: blocks that it has, too.
+        """
+        others = {each.hash for each in besides}
+
+        def has_them() -> bool:
+            known = {each: header for each, header in self.filter_headers().items() if each not in others}
+            return known == of.filter_headers
+
+        self.network.run_until(has_them, timeout)
 
     def announce(self, block: Block, *dags: ServedDag) -> None:
         """Let nodes announce a block, all if none is named."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from txsoter.chain.light.header_index import HeaderIndex
 from txsoter.chain.light.header_record import HeaderRecord
 from txsoter.chain.light.header_sync import Drop, HeaderSync, Send
-from txsoter.networks import SIMNET, Network
+from txsoter.networks import SIMNET
 from txsoter.test.chain.light.dags import GENESIS, START, heights_of
 from txsoter.wire import Block, GetBlocks, GetData, Headers, Inv, InventoryType, InventoryVector, Message, NotFound
 
@@ -82,8 +82,8 @@ class World:
     :ivar taken: blocks in the order in which they were taken.
     """
 
-    def __init__(self, network: Network = SIMNET, check_proofs: bool = False, **nodes: Node) -> None:
-        self.index = HeaderIndex(network, check_proofs)
+    def __init__(self, **nodes: Node) -> None:
+        self.index = HeaderIndex(SIMNET, check_proofs=False)
         self.now = 1000.0
         self.wall = START + 10_000_000.0
         self.taken: list[Block] = []
