@@ -307,7 +307,7 @@ class HeaderSync:
                 return
         else:
             if height is not None and height >= 0 and record.height != height:
-                self._drop(peer, INVALID, "its list tells another height than a block has", now)
+                self._drop(peer, INVALID, "it sent a block of another height than it told", now)
                 return
             self._take(record, block)
             peer.taken += 1

@@ -143,6 +143,9 @@ class HonestTests(TestCase):
         world.say("one", Inv([vector]))
         world.run()
         self.assertIn(new.hash, world.index)
+        # it was left to the lists: no block came before its parents
+        asked = [each for ask in world.nodes["one"].heard if isinstance(ask, GetData) for each in ask.vectors]
+        self.assertEqual(len(asked), 1201)
 
     def test_the_hash_that_asks_to_go_on_means_nothing(self) -> None:
         world = World(one=Node(chain_of(3)))
@@ -321,7 +324,14 @@ class LiarTests(TestCase):
         def raised(vectors: list[InventoryVector]) -> list[InventoryVector]:
             return [*vectors[:-1], InventoryVector(InventoryType.BLOCK, vectors[-1].hash, vectors[-1].height + 1)]
 
-        self.check(on_lists(raised), 100, "its list tells another height than a block has", chain_of(30))
+        first, compared = (
+            "it sent a block of another height than it told",
+            "its list tells another height than a block has",
+        )
+        self.check(on_lists(raised), 100, first, chain_of(30), compared=False)
+        world = World(honest=Node(chain_of(30)), liar=Node(chain_of(30), on_lists(raised)))
+        world.run()
+        self.assertEqual(world.dropped, {"liar": (100, compared)})
 
     def test_lists_made_up_blocks_without_end(self) -> None:
         def endless(vectors: list[InventoryVector]) -> list[InventoryVector]:

@@ -30,7 +30,7 @@ class Liar:
         self.rng = rng
         self.blocks = {block.hash: block for block in blocks}
         # what it alone has: so that blocks are asked of it, too, if it is not the first
-        self.extra = block_above([rng.choice(blocks)], 1_000_000)
+        self.extra = block_above(rng.sample(blocks, 2), 1_000_000)
         self.all = [*blocks, self.extra]
 
     def hooks(self) -> Hooks:
@@ -54,9 +54,13 @@ class Liar:
         return self._altered(lambda block: Block(block.header, transactions=block.transactions))
 
     def lie_parent_dropped(self) -> Hooks:
-        return self._altered(
-            lambda block: Block(block.header, parents=list(block.parents)[:-1], transactions=block.transactions)
-        )
+        """Of merges: else there would be none left."""
+
+        def alter(block: Block) -> Block:
+            kept = list(block.parents)[: max(1, len(block.parents) - 1)]
+            return Block(block.header, parents=kept, transactions=block.transactions)
+
+        return self._altered(alter)
 
     def lie_other_parents(self) -> Hooks:
         parents = [Parent(self.rng.randbytes(32))]
@@ -157,11 +161,11 @@ class LiarTests(TrialCase):
         if seed % 2:
             # connections break, too, and programs do not read for a while
             world.network.disturb(Faults(reset=8.0, hold=5.0, hold_seconds=(0.1, 4.0), partition=None))
-        world.network.run(45)
+        world.network.run(25)
         world.network.calm()
         new = block_above(blocks[-1:], 5_000_000)
         nodes[1].announce(new)
-        world.network.run(75)
+        world.network.run(45)
         about = (seed, liar.name)
         *honest, lying = [node.at.host for node in nodes]
         self.assertTrue(world.has([*blocks, new]), about)
