@@ -12,6 +12,9 @@ from typing import Any
 from unittest import TestCase
 from unittest.mock import patch
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from txsoter import REGTEST, SIMNET
 from txsoter.cli import block_files
 from txsoter.cli.block_files import CHUNK, BlockFile, FoundBlock
@@ -35,6 +38,19 @@ def record(raw: bytes) -> bytes:
 
 def frame(raw: bytes) -> bytes:
     return write_message(Block.from_payload(raw, encoding=Encoding.WITNESS)[0], SIMNET.magic, encoding=Encoding.WITNESS)
+
+
+PIECES = [
+    MAGIC,
+    b"\n",
+    bytes(8),
+    b'{"raw": "',
+    b'"}',
+    b"\x1f\x8b\x08",
+    *map(record, RAW),
+    *(raw.hex().encode() for raw in RAW),
+]
+"""Those that formats are made of."""
 
 
 class Pieces(io.RawIOBase):
@@ -112,8 +128,8 @@ class FormatTests(TestCase):
 
     def test_a_file_of_another_network(self) -> None:
         data = struct.pack("<I", REGTEST.magic) + bytes(100)
-        for given, position in ((data, 0), (data.hex().encode(), 1)):
-            self.assertEqual(problems(given), [(position, "a block of regtest: give --network regtest")])
+        for file, position in ((data, 0), (data.hex().encode(), 1)):
+            self.assertEqual(problems(file), [(position, "a block of regtest: give --network regtest")])
 
     def test_an_empty_file(self) -> None:
         self.assertEqual(found_in(b""), [])
@@ -272,6 +288,20 @@ class LineTests(TestCase):
 
 
 class DamagedFileTests(TestCase):
+    @given(st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=90)), max_size=12), st.integers(0, 200))
+    def test_any_bytes(self, pieces: list[bytes], cut: int) -> None:
+        """It comes to an end, position by position, whatever the file holds; or says why it cannot be read."""
+        data = b"".join(pieces)
+        data = data[: max(len(data) - cut, 0)]
+        positions = []
+        try:
+            for each in file_of(data):
+                self.assertNotEqual(each.block is None, not each.problem)
+                positions.append(each.position)
+        except (OSError, EOFError, zlib.error):
+            self.assertEqual(data[:2], b"\x1f\x8b")
+        self.assertEqual(positions, sorted(set(positions)))
+
     def test_compressed_files(self) -> None:
         """What could be read comes first; then the error."""
         whole = gzip.compress(b"".join(map(record, RAW * 1000)), 1)
