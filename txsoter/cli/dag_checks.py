@@ -93,7 +93,7 @@ class DagChecker(Generic[Where]):
             self.repeated += 1
             return
         self._waiting[record.hash] = (where, record)
-        for parent in missing:
+        for parent in dict.fromkeys(missing):
             self._waited_for.setdefault(parent, []).append(record.hash)
 
     def _connect(self, block_hash: Hash) -> Iterator[FailedBlock[Where]]:

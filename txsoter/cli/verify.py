@@ -10,7 +10,6 @@ import sys
 import time
 import zlib
 from collections.abc import Iterable
-from contextlib import ExitStack
 from functools import partial
 from io import BufferedReader
 from typing import Any, NamedTuple
@@ -114,9 +113,7 @@ class Verification:
         place = Place(name, "byte", 0)
         blocks = None
         try:
-            with ExitStack() as stack:
-                stream = sys.stdin.buffer if name == "-" else stack.enter_context(open(name, "rb"))
-                assert isinstance(stream, BufferedReader)
+            with open(0 if name == "-" else name, "rb", closefd=name != "-") as stream:
                 blocks = BlockFile(stream, self._network)
                 found = None
                 for found in blocks:

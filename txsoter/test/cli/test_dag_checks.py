@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from random import Random
 from unittest import TestCase
+from unittest.mock import patch
 
 from txsoter import MAINNET, SIMNET
 from txsoter.cli.dag_checks import DagChecker, FailedBlock, MissingParent
 from txsoter.test.node import recorded
-from txsoter.wire import Block
+from txsoter.wire import Block, BlockHeader, Parent, parents_commitment
 
 BLOCKS = [block for _, block in recorded()]
 NOW = 1.8e9
@@ -103,6 +104,20 @@ class DagCheckerTests(TestCase):
         assert other is not None
         _, failures = checked([other])
         self.assertEqual([each.error.rule for each in failures], ["parents"])
+
+    def test_a_block_that_commits_to_a_parent_twice(self) -> None:
+        """It waits for that parent once."""
+        parents = [Parent(BLOCKS[0].hash)] * 2
+        coinbase = BLOCKS[0].transactions
+        header = BlockHeader(
+            prev=parents_commitment([each.hash for each in parents]),
+            merkle_root=coinbase[0].txid,
+            time=BLOCKS[0].header.time + 1,
+        )
+        with patch("txsoter.wire.blocks.check_cycle"), patch("txsoter.chain.light.header_index.check_cycle"):
+            checker, failures = checked([Block(header, 0, parents, 0, (), coinbase), BLOCKS[0]])
+        self.assertEqual((failures, checker.waiting, len(checker.index)), ([], 0, 3))
+        self.assertEqual(checker.blue_blocks(), 3)
 
     def test_parents_named_twice(self) -> None:
         """The header does not commit to that."""
