@@ -143,13 +143,8 @@ class BlockSearch:
                     self._doubted.setdefault(block_hash, []).append((peer, data))
                     break
                 del left[block_hash]
-                try:
-                    if not decoded_filter(block_hash, data).match_any(items):
-                        continue
-                except InvalidProof:
-                    # all have agreed on what is no filter
-                    pass
-                matches.add(block_hash)
+                if _matches(block_hash, data, items):
+                    matches.add(block_hash)
         return matches | self._doubted.keys()
 
     def _judge(self, block: Block) -> None:
@@ -170,3 +165,11 @@ class BlockSearch:
             if concerns is not None:
                 found.append(Sighting(record, tx, merkle_block(block, [position]), concerns))
         return found
+
+
+def _matches(block_hash: Hash, data: bytes, items: list[bytes]) -> bool:
+    try:
+        return decoded_filter(block_hash, data).match_any(items)
+    except InvalidProof:
+        # all have agreed on what is no filter: the block tells
+        return True

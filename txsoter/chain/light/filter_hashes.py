@@ -20,7 +20,6 @@ from txsoter.chain.golomb_filter import filter_header
 from txsoter.chain.light.header_index import HeaderIndex
 from txsoter.chain.light.header_record import HeaderRecord
 from txsoter.wire import ZERO_HASH, CFHeaders, Hash
-from txsoter.wire.cfilters import REGULAR_FILTER
 
 __all__ = ["MOST_BLOCKS", "FilterRange", "compare", "computed_header", "read_hashes"]
 
@@ -81,12 +80,16 @@ def computed_header(index: HeaderIndex, record: HeaderRecord, filter_hash: Hash)
 
 
 def read_hashes(index: HeaderIndex, asked: FilterRange, answer: CFHeaders) -> dict[Hash, Hash] | None:
-    """Return the filter hash of each block asked for, by the block's hash; None if it is not certain which is whose."""
+    """Return the filter hash of each block asked for, by the block's hash; None if it is not certain which is whose.
+
+    :param answer: of the range's stop and filter type.
+    """
     hashes = list(answer.filter_hashes)
-    if answer.filter_type != REGULAR_FILTER or answer.stop != asked.stop:
-        return None
     extra = len(hashes) - len(asked.records)
     if extra and extra != asked.others_below:
+        return None
+    if asked.others_below and any(each.filter_header is None for each in asked.records if each.height == asked.start):
+        # nothing shows where the siblings below end: a block that the node lacks may make up for them
         return None
     found = {each.hash: filter_hash for each, filter_hash in zip(asked.records, hashes[extra:], strict=True)}
     for each in asked.records:

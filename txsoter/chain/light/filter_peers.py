@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherResults
 
 from txsoter.chain.light.header_record import HeaderRecord
-from txsoter.errors import InvalidBlock, RequestClosed, RequestFailed
+from txsoter.errors import InvalidBlock, RequestFailed, RequestNotFound
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.wire import (
     Block,
@@ -35,11 +35,11 @@ INVALID = 100.0
 BROKEN = 50.0
 """Points for answers that contradict each other."""
 
-SILENT = 25.0
-"""Points for questions that are not answered."""
-
 PATIENCE = 3
-"""Questions in a row that a peer may leave unanswered; it does so if it does not know the last block asked for."""
+"""Questions in a row that a peer may leave unanswered, and contradictions, until it is noticed."""
+
+MOST_ASKED = 4
+"""Peers that are asked about each filter."""
 
 MOST_DIFFERENCES = 10
 """Blocks for which a peer may have another filter than others, without a proof of either."""
@@ -50,6 +50,9 @@ TIMEOUT = 30.0
 
 class FilterPeers:
     """The peers that a light client follows, as far as blocks and filters are asked of them.
+
+    A peer that does not answer is asked last, and no more while there are enough others. It is not punished: a node is
+    silent, too, when it does not know the last block asked for, which may be one that a liar has shown to us alone.
 
     :param followed: gives those that are ready.
     :param punish: scores a peer and ends the connection: called with the peer, points and the reason.
@@ -78,6 +81,12 @@ class FilterPeers:
         ]
         return sorted(found, key=lambda peer: self._silence.get(peer, 0))
 
+    def to_ask(self, services: int, needed: int) -> list[SoterPeerProtocol]:
+        """Return the ready peers to ask the same of; the silent ones only if there are fewer than ``needed`` others."""
+        found = self.offering(services)
+        talking = [each for each in found if self._silence.get(each, 0) < PATIENCE]
+        return (talking if len(talking) >= needed else found)[:MOST_ASKED]
+
     def was_asked(self, peer: SoterPeerProtocol, block_hash: Hash) -> bool:
         """Return whether a block that has come was asked of the peer by :meth:`block`; once for each."""
         fetching = self._fetching.get(peer, set())
@@ -104,12 +113,11 @@ class FilterPeers:
         self._silence.pop(peer, None)
 
     def failed(self, peer: SoterPeerProtocol, error: RequestFailed) -> None:
-        """Note that a peer has not answered; it is dropped at the third time in a row."""
-        if isinstance(error, RequestClosed):
-            return
-        count = self._silence[peer] = self._silence.get(peer, 0) + 1
-        if count >= PATIENCE:
-            self.punish(peer, SILENT, f"it has not answered {error.command} and what was asked before")
+        """Note that a peer has not given what it was asked for."""
+        if isinstance(error, RequestNotFound):
+            self.answered(peer)
+        else:
+            self._silence[peer] = self._silence.get(peer, 0) + 1
 
     def contradicted(self, peer: SoterPeerProtocol) -> None:
         """Note that a filter of a peer is not the one whose hash it has told; it is dropped at the third time.
@@ -163,7 +171,11 @@ class FilterPeers:
         :raises RequestFailed: if it does not answer.
         """
         question = GetCFHeaders(start_height=start, stop=stop)
-        return await peer.request(question, CFHeaders, self.timeout, lambda answer: answer.stop == stop)
+
+        def is_answer(answer: CFHeaders) -> bool:
+            return answer.filter_type == REGULAR_FILTER and answer.stop == stop
+
+        return await peer.request(question, CFHeaders, self.timeout, is_answer)
 
     async def filters(
         self, peer: SoterPeerProtocol, start: int, stop: Hash, wanted: Iterable[Hash]

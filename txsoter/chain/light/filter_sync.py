@@ -26,9 +26,6 @@ __all__ = ["NEEDED", "FilterSync"]
 NEEDED = 2
 """Peers that have to agree about a filter."""
 
-MOST_ASKED = 4
-"""Peers that are asked about each filter."""
-
 RECENT = 20
 """Heights below the top in which siblings may still be on their way: filters are asked for there, not their hashes."""
 
@@ -238,4 +235,4 @@ class FilterSync:
             filters = self._peers.filters(peer, lacking[0].height, asked.stop, wanted)
             return {block_hash: double_sha256(data) async for block_hash, data in filters}
 
-        return await self._peers.ask_all(self._peers.offering(Services.CF)[:MOST_ASKED], ask)
+        return await self._peers.ask_all(self._peers.to_ask(Services.CF, self._needed), ask)

@@ -134,11 +134,16 @@ class ServedDag:
         """That of its peers, for a node of a simulated network."""
         return self.node.factory.config
 
-    def announce(self, block: Block) -> None:
-        """Take a block, and announce it to all who are connected, by whatever factory."""
+    def take(self, block: Block) -> int:
+        """Have a block more; return its height."""
         height = 1 + max(self.node.blocks[each.hash][0] for each in block.parents)
         self._index(block)
         self.node.blocks[block.hash] = (height, block)
+        return height
+
+    def announce(self, block: Block) -> None:
+        """Take a block, and announce it to all who are connected, by whatever factory."""
+        height = self.take(block)
         for peer in self._peers:
             if not peer.is_closing:
                 peer.send(Inv([InventoryVector(InventoryType.BLOCK, block.hash, height)]))

@@ -113,6 +113,8 @@ class LightScene:
         others = {each.hash for each in besides}
 
         def has_them() -> bool:
+            if not self.client.store.is_open:
+                return False
             known = {each: header for each, header in self.filter_headers().items() if each not in others}
             return known == of.filter_headers
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 from txsoter import SoterPeerProtocol
 from txsoter.chain import GolombFilter, basic_filter_items
+from txsoter.chain.light import filter_sync
 from txsoter.chain.light.filter_hashes import FilterRange
 from txsoter.chain.light.filter_sync import RECENT
-from txsoter.test.chain.light.light_scene import LightScene
+from txsoter.test.chain.light.light_scene import NOW, LightScene
 from txsoter.test.chain.served_dag import GENESIS, ServedDag, block_above, payment
+from txsoter.test.peer.cases import noting
 from txsoter.test.peer.support import TrialCase
 from txsoter.wire import (
     Block,
@@ -19,7 +22,9 @@ from txsoter.wire import (
     CFilter,
     GetCFHeaders,
     GetCFilters,
+    GetData,
     Hash,
+    NotFound,
     Services,
     double_sha256,
 )
@@ -147,6 +152,48 @@ class HonestPeersTests(FilterSyncTestCase):
             self.assertGreaterEqual(asked.records[-1].height, lowest)
 
 
+class StrangeTests(FilterSyncTestCase):
+    """What honest peers do not do, or the client's own program."""
+
+    def test_after_a_restart_only_what_is_new_is_asked_for(self) -> None:
+        scene = self.sync()
+        scene.network.wait_for(scene.client.stopService())
+        new = block_above([BLOCKS[-1]])
+        for dag in scene.dags:
+            dag.questions.clear()
+            dag.announce(new)
+        scene.client.startService()
+        scene.wait_for_filter_headers(scene.dags[0])
+        height = scene.client.index[new.hash].height
+        self.assertEqual([(each.start_height, each.stop) for each in scene.dags[0].questions], [(height, new.hash)])
+        self.assert_none_dropped(scene)
+
+    def test_a_height_with_too_many_siblings(self) -> None:
+        """No answer would have their filters: they are not asked for, nor those of blocks above them; others are."""
+        scene = LightScene([ServedDag(), ServedDag()])
+        siblings = [block_above([GENESIS], number=number) for number in range(501)]
+        above, other = block_above(siblings[:1], number=600), block_above([siblings[0], GENESIS], number=601)
+        top = block_above([GENESIS, above], number=602)
+        for block in [*siblings, above, other, top]:
+            scene.client.store.add(scene.client.index.check_block(block, NOW))
+            for dag in scene.dags:
+                dag.take(block)
+        scene.network.wait_for(scene.client.stopService())
+        scene.client.startService()
+        scene.network.run(100)
+        known = {each for each, header in scene.filter_headers().items() if header}
+        self.assertEqual(known, {GENESIS.hash, other.hash})
+        self.assertTrue(all(each.start_height > 1 for each in scene.dags[0].questions))
+        self.assert_none_dropped(scene)
+
+    def test_a_failure_of_our_own_is_logged(self) -> None:
+        with patch.object(filter_sync, "compare", side_effect=ZeroDivisionError):
+            scene = LightScene([ServedDag(BLOCKS), ServedDag(BLOCKS)])
+            scene.network.run(20)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        scene.close()
+
+
 class LiarTests(FilterSyncTestCase):
     """Each lie, among two honest peers: the liar is dropped, and the sync goes on."""
 
@@ -181,6 +228,51 @@ class LiarTests(FilterSyncTestCase):
         scene.add(ServedDag(BLOCKS))
         scene.wait_for_filter_headers(scene.dags[0])
         scene.close()
+
+    def test_all_lie(self) -> None:
+        """All are dropped; the sync waits for others."""
+        scene = LightScene([lying_about(PLAIN, []), lying_about(PLAIN, [NOT_THERE])])
+        scene.network.run(60)
+        self.assertEqual(set(scene.dropped), {0, 1})
+        for _ in range(2):
+            scene.add(ServedDag(BLOCKS))
+        scene.wait_for_filter_headers(scene.dags[-1])
+        scene.close()
+
+    def test_a_liar_that_does_not_show_its_filter(self) -> None:
+        """Its hash is not believed; that of the others is."""
+
+        def send(peer: SoterPeerProtocol, question: GetCFilters) -> None:
+            if question.stop != PLAIN.hash:
+                dag.send_filters(peer, question)
+
+        dag = ServedDag(BLOCKS, hooks={"on_getcfilters": send})
+        dag.filters[PLAIN.hash] = filter_of(PLAIN, [])
+        self.assert_none_dropped(self.sync(dag))
+
+    def test_a_block_that_nobody_sends_in_a_dispute(self) -> None:
+        """It is asked for again later."""
+        is_lacking = False
+
+        async def serve(peer: SoterPeerProtocol, question: GetData) -> None:
+            if is_lacking:
+                peer.send(NotFound(question.vectors))
+            else:
+                await lying.serve(peer, question)
+
+        lying = ServedDag(BLOCKS, hooks={"on_getdata": serve})
+        lying.filters[PLAIN.hash] = filter_of(PLAIN, [])
+        others = [ServedDag(BLOCKS, hooks={"on_getdata": serve}) for _ in range(2)]
+        scene = LightScene([*others, lying], start=False)
+        scene.network.run_until(lambda: scene.client.store.is_open and PLAIN.hash in scene.client.index)
+        scene.network.run_until(lambda: len(scene.client.index) == len(BLOCKS) + 1)
+        is_lacking = True
+        scene.network.run(100)
+        self.assertIsNone(scene.client.index[PLAIN.hash].filter_header)
+        self.assertEqual(scene.dropped, {})
+        is_lacking = False
+        scene.wait_for_filter_headers(others[0], 600)
+        self.assert_dropped(scene, 100, "its filter is not its block's: output scripts")
 
     def test_an_item_in_place_of_a_spent_script(self) -> None:
         """The block that has the spent output is found below."""
@@ -253,14 +345,36 @@ class AnswerTests(FilterSyncTestCase):
         )
 
     def test_silence(self) -> None:
-        """The third question in a row that is not answered."""
-        hooks = {"on_getcfheaders": lambda peer, question: None, "on_getcfilters": lambda peer, question: None}
-        silent = ServedDag(BLOCKS, hooks=hooks)
-        scene = self.sync(silent)
-        for number in range(3):
+        """After three questions a peer is asked no more, as long as enough others answer."""
+        heard: list[Any] = []
+        hooks = {"on_getcfheaders": noting(heard), "on_getcfilters": noting(heard)}
+        scene = self.sync(ServedDag(BLOCKS, hooks=hooks))
+        for number in range(5):
             scene.announce(block_above([BLOCKS[-1]], number=number))
-            scene.network.run(60)
-        self.assert_dropped(scene, 25, "it has not answered getcfilters and what was asked before")
+            scene.wait_for_filter_headers(scene.dags[0])
+        self.assertEqual(len(heard), 3)
+        for peer in scene.client.followed[:2]:
+            peer.disconnect()
+        scene.network.run(1)
+        scene.add(scene.dags[0])
+        scene.announce(block_above([BLOCKS[-1]], number=99))
+        scene.network.run(60)
+        self.assertGreater(len(heard), 3)
+        self.assert_none_dropped(scene)
+
+    def test_a_block_that_a_liar_shows_to_us_alone(self) -> None:
+        """Honest nodes are silent about it, again and again; that is not held against them."""
+        for below in (BLOCKS[3], BLOCKS[-1]):
+            block = block_above([below], number=66)
+            liar = ServedDag([*BLOCKS, block])
+            liar.filters[block.hash] = filter_of(block, [])
+            scene = LightScene([ServedDag(BLOCKS), ServedDag(BLOCKS), liar])
+            for number in range(4):
+                scene.network.run(300)
+                scene.announce(block_above([BLOCKS[-1]], number=number), *scene.dags[:2])
+            scene.wait_for_filter_headers(scene.dags[0], 300, besides=[block])
+            self.assertIsNone(scene.client.index[block.hash].filter_header)
+            self.assert_none_dropped(scene)
 
     def test_filters_of_unknown_blocks_and_the_same_filter_without_end(self) -> None:
         """These are no answers."""

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.defer import Deferred
 
 from txsoter import SoterPeerProtocol
-from txsoter.chain import Dag, GolombFilter, basic_filter_items, merkle_block
+from txsoter.chain import Dag, GolombFilter, basic_filter_items, golomb_filter, merkle_block
 from txsoter.errors import FieldError, LocalError
 from txsoter.test.chain.light.light_scene import NOW, LightScene, Watcher
 from txsoter.test.chain.light.test_filter_sync import BLOCKS
 from txsoter.test.chain.served_dag import GENESIS, ServedDag, block_above, payment
 from txsoter.test.peer.support import TrialCase
-from txsoter.wire import Block, BlockHeader, GetCFilters, GetData, Hash, InventoryType, MerkleBlock, Services, Tx
+from txsoter.wire import (
+    Block,
+    BlockHeader,
+    GetCFilters,
+    GetData,
+    Hash,
+    InventoryType,
+    MerkleBlock,
+    Services,
+    Tx,
+    TxIn,
+    TxOut,
+)
 
 ALICE = b"\x14" + b"a" * 20
 BOB = b"\x14" + b"b" * 20
@@ -309,8 +322,8 @@ class LyingTests(WatchTestCase):
         coin = self.story.coin
         kept = [dag.node.blocks.pop(coin.hash) for dag in scene.dags]
         watcher = scene.watch([ALICE])
-        scene.network.run(20)
-        self.assertEqual(watcher.found, [])
+        scene.network.run(200)
+        self.assertEqual((watcher.found, scene.dropped), ([], {}))
         for dag, each in zip(scene.dags, kept, strict=True):
             dag.node.blocks[coin.hash] = each
         self.assert_finds(scene, watcher, *self.story.of_alice)
@@ -395,6 +408,82 @@ class LyingTests(WatchTestCase):
         """That may be so; what does not concern the watch is dropped."""
         self.lying_with_bloom(lambda block: [merkle_block(block, range(len(block.transactions))), *block.transactions])
         self.assertIsNone(self.dropped)
+
+    def test_a_block_that_is_another(self) -> None:
+        """Its transactions are not those that its header commits to: the peer is dropped, another is asked."""
+
+        coin, lies = self.story.coin, 0
+
+        async def serve(peer: SoterPeerProtocol, question: GetData) -> None:
+            nonlocal lies
+            if lies and question.vectors[0].hash == coin.hash:
+                lies -= 1
+                peer.send(Block(coin.header, 0, coin.parents, 0, (), [*coin.transactions, self.story.spending]))
+            else:
+                await scene.dags[0].serve(peer, question)
+
+        scene = LightScene([self.story.dag(FILTERS, hooks={"on_getdata": serve}) for _ in range(2)], start=False)
+        scene.wait_for_filter_headers(scene.dags[0])
+        lies = 1
+        self.assert_finds(scene, scene.watch([ALICE]), *self.story.of_alice)
+        self.assertEqual(list(scene.dropped.values()), [(100, "its block breaks a rule: merkle root")])
+        scene.close()
+
+    def test_all_agree_on_what_is_no_filter(self) -> None:
+        """The block is searched."""
+        dags = [self.story.dag(FILTERS) for _ in range(2)]
+        for dag in dags:
+            dag.filters[self.story.coin.hash] = GolombFilter(b"\xfe", b"", 0, ())
+        scene = LightScene(dags)
+        self.assert_finds(scene, scene.watch([ALICE]), *self.story.of_alice)
+        self.assertEqual(scene.dropped, {})
+        scene.close()
+
+    def test_a_block_with_too_many_transactions(self) -> None:
+        """None that is valid has as many, and no proof can be made of it: what it has is left out."""
+        coin = self.story.coin.transactions[0]
+        many = [Tx(inputs=[TxIn(coin.txid, number)], outputs=[TxOut(1, ALICE)]) for number in range(16_667)]
+        block = block_above([self.story.blocks[-1]], *many, number=60)
+        scene = LightScene([ServedDag([*self.story.blocks, block], services=PLAIN)])
+        self.assert_finds(scene, scene.watch([ALICE]), *self.story.of_alice, timeout=300)
+        scene.close()
+
+    def test_bloom_silence_of_all(self) -> None:
+        """Whole blocks are searched then, of the same peers."""
+
+        async def serve(peer: SoterPeerProtocol, question: GetData) -> None:
+            if question.vectors[0].type != InventoryType.WITNESS_FILTERED_BLOCK:
+                await dag.node.serve(peer, question)
+
+        dag = self.story.dag(BLOOM, hooks={"on_getdata": serve})
+        scene = LightScene([dag])
+        self.assert_finds(scene, scene.watch([ALICE]), *self.story.of_alice, timeout=6000)
+        scene.close()
+
+
+class WithoutTests(WatchTestCase):
+    def test_without_the_libraries(self) -> None:
+        """Headers are followed, and a watch is refused; the error says what to install."""
+        dags = [self.story.dag(FILTERS), self.story.dag(FILTERS)]
+        with patch.object(golomb_filter, "siphash24", None):
+            scene = LightScene(dags)
+            with self.assertRaisesRegex(LocalError, "need siphash24"):
+                scene.client.watch([ALICE])
+            scene.network.run(20)
+        self.assertEqual(len(scene.client.index), len(self.story.blocks) + 1)
+        self.assertEqual(set(scene.filter_headers().values()), {None})
+        scene.close()
+
+    def test_how_many_peers_have_to_agree(self) -> None:
+        for needed in (0, -1, "2"):
+            with self.assertRaises(FieldError):
+                self.scene(FILTERS, start=False, filter_peers=needed)
+
+    def test_a_client_that_is_stopped_before_it_is_in_step(self) -> None:
+        scene = self.scene(FILTERS, start=False)
+        watcher = scene.watch([ALICE])
+        scene.close()
+        self.successResultOf(watcher.ended)
 
 
 class ConfirmationTests(WatchTestCase):
