@@ -18,7 +18,7 @@ from txsoter.cli.dialling import add_dial_arguments, connected, dial_config, in_
 from txsoter.cli.output import aligned
 from txsoter.command_line import CommandError, Parser
 from txsoter.progress import Progress, bar, duration
-from txsoter.wire import Block
+from txsoter.wire import Block, Services
 
 __all__ = ["add_arguments", "sync"]
 
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 async def sync(reactor: Any, options: argparse.Namespace) -> int:
     """Follow the node's lists of blocks to its tip, and print what there is then.
 
-    :raises CommandError: when the node cannot be connected to, closes, or misbehaves.
+    :raises CommandError: when the node cannot be connected to, offers no blocks, closes, or misbehaves.
     :raises StateError: when the directory cannot be used.
     """
     client = LightClient(dial_config(options), options.state, timeout=options.timeout)
@@ -91,6 +91,8 @@ async def _follow(reactor: Any, options: argparse.Namespace, client: LightClient
     shown = LoopingCall(lambda: progress.show(lambda: _line(client.progress)))
     shown.clock = reactor
     async with connected(reactor, options, client.config) as peer:
+        if not peer.stats().services & Services.NETWORK:
+            raise CommandError(f"{options.endpoint}: it does not offer blocks")
         shown.start(SHOW_EVERY, now=False)
         try:
             over: list[Deferred[Any]] = [client.when_synced(), peer.when_closed()]

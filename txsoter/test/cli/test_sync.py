@@ -14,7 +14,7 @@ from txsoter.cli.sync import EPILOG, sync
 from txsoter.test.cli.support import assert_one_line, command, command_error, run_here
 from txsoter.test.node import FakeNode, recorded
 from txsoter.test.peer.cases import over_sockets, real_reactor
-from txsoter.wire import Block, GetBlocks, GetData
+from txsoter.wire import Block, GetBlocks, GetData, Services
 
 TIP = str(recorded()[-1][1].hash)
 
@@ -111,6 +111,15 @@ async def test_a_node_that_goes_away() -> None:
     async with await node.listen(real_reactor()) as port:
         error = await command_error(sync, "sync", port.endpoint)
     assert error == f"{port.endpoint}: closed by the remote: the remote closed the connection"
+
+
+@over_sockets()
+async def test_a_node_without_blocks() -> None:
+    """Nobody would be asked, and nothing would come."""
+    node = FakeNode(recorded(), services=Services(0))
+    async with await node.listen(real_reactor()) as port:
+        error = await command_error(sync, "sync", port.endpoint)
+    assert error == f"{port.endpoint}: it does not offer blocks"
 
 
 @over_sockets()
