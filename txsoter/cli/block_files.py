@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
-import zlib
 from collections.abc import Iterator
 from io import BufferedReader
 from typing import NamedTuple
 
+from txsoter.cli.byte_window import ByteWindow
 from txsoter.core.sanitize import sanitize
 from txsoter.errors import MalformedMessage, TxsoterError
 from txsoter.networks import MAINNET, REGTEST, SIMNET, TESTNET1, Network
@@ -16,9 +16,6 @@ from txsoter.wire import Block, Encoding, read_message
 from txsoter.wire.blocks import MAX_BLOCK
 
 __all__ = ["BlockFile", "FoundBlock"]
-
-CHUNK = 1 << 20
-"""Bytes read at a time."""
 
 HEAD = 512
 """Bytes that the format is told by."""
@@ -29,10 +26,14 @@ RAW_WINDOWS = (1 << 16, 1 << 19, MAX_BLOCK)
 MAX_LINE = 64 << 20
 """Bytes of a line: the largest block in hex, and the ids of its transactions."""
 
+FRAME_HEADER = 24
+"""Bytes before a message's payload: magic, command, length, checksum."""
+
 CHECKSUM = 4
 """Bytes behind each block in soterd's own files."""
 
 _MAGICS = {each.magic.to_bytes(4, "little"): each.name for each in (MAINNET, TESTNET1, REGTEST, SIMNET)}
+_FRAMED = b"block".ljust(12, b"\0")
 _TEXT = bytes(range(32, 127)) + b"\t\r\n"
 _LINE_STARTS = frozenset(b'{"0123456789abcdefABCDEF')
 _HEX_KEYS = ("raw", "payload", "block")
@@ -52,8 +53,8 @@ class FoundBlock(NamedTuple):
 class BlockFile:
     """The blocks of a file, which gzip may have compressed. The format is told by the first bytes.
 
-    Records are ``magic, length, block``, as in bootstrap.dat and in soterd's own files. A line is a block in hex, or a
-    JSON object with one in ``raw``, ``payload`` or ``block``; in hex a block may be a whole frame.
+    Records are ``magic, length, block``, as in bootstrap.dat and in soterd's own files, or whole frames. A line is a
+    block in hex, or a JSON object with one in ``raw``, ``payload`` or ``block``; it may be a record or a frame, too.
 
     :param stream: the file, opened for reading bytes.
     :param network: the network whose magic records and frames have.
@@ -64,7 +65,7 @@ class BlockFile:
 
     def __init__(self, stream: BufferedReader, network: Network) -> None:
         compressed = stream.peek(2)[:2] == b"\x1f\x8b"
-        self._window = _Window(gzip.GzipFile(fileobj=stream) if compressed else stream)
+        self._window = ByteWindow(gzip.GzipFile(fileobj=stream) if compressed else stream)
         self._magic = network.magic.to_bytes(4, "little")
         self.unit = "byte"
         self.others = 0
@@ -112,23 +113,26 @@ class BlockFile:
         while True:
             at = window.offset
             gap, has_data = window.skip_to(self._magic)
-            head = window.peek(8)
+            head = window.peek(FRAME_HEADER)
             if has_data and not (after_block and gap == CHECKSUM):
                 yield FoundBlock(at, None, f"{gap} bytes that are no record")
             if not head:
                 return
-            at, length = window.offset, int.from_bytes(head[4:], "little")
+            at = window.offset
+            is_frame = head[4:16] == _FRAMED
+            start = FRAME_HEADER if is_frame else 8
+            length = int.from_bytes(head[16:20] if is_frame else head[4:8], "little")
             if length > MAX_BLOCK:
                 yield FoundBlock(at, None, f"a record of {length} bytes; a block has {MAX_BLOCK} at most")
                 window.skip(4)
                 after_block = False
                 continue
-            data = window.peek(8 + length)
-            if len(head) < 8 or len(data) < 8 + length:
+            data = window.peek(start + length)
+            if len(head) < start or len(data) < start + length:
                 yield FoundBlock(at, None, "the file ends within a record")
                 return
-            yield _decoded(at, data[8:])
-            window.skip(8 + length)
+            yield _decoded(at, data[start:])
+            window.skip(start + length)
             after_block = True
 
     def _lines(self) -> Iterator[FoundBlock]:
@@ -193,75 +197,3 @@ def _decoded(position: int, data: bytes) -> FoundBlock:
     if used < len(data):
         return FoundBlock(position, None, f"{len(data) - used} bytes more than the block has")
     return FoundBlock(position, block)
-
-
-class _Window:
-    """The next bytes of a file.
-
-    :ivar offset: bytes of the file that were passed.
-    :ivar error: why no more can be read, if the file does not end there.
-    """
-
-    def __init__(self, stream: BufferedReader | gzip.GzipFile) -> None:
-        self._stream = stream
-        self._data = b""
-        self._start = 0
-        self.offset = 0
-        self.error: Exception | None = None
-
-    def peek(self, size: int) -> bytes:
-        """Return the next ``size`` bytes, fewer at the end of the file, and stay there."""
-        have = len(self._data) - self._start
-        if have < size:
-            pieces = [self._data[self._start :]]
-            while have < size and (piece := self._read()):
-                pieces.append(piece)
-                have += len(piece)
-            self._data, self._start = b"".join(pieces), 0
-        return self._data[self._start : self._start + size]
-
-    def _read(self) -> bytes:
-        if self.error is None:
-            try:
-                return self._stream.read1(CHUNK)
-            except (OSError, EOFError, zlib.error) as error:
-                self.error = error
-        return b""
-
-    def skip(self, size: int) -> None:
-        """Pass ``size`` bytes that were seen."""
-        self._start += size
-        self.offset += size
-
-    def skip_to(self, mark: bytes) -> tuple[int, bool]:
-        """Pass what is before the next ``mark``, or the rest; return its bytes, and whether one of them is not zero."""
-        before, has_data = self.offset, False
-        while data := self.peek(CHUNK):
-            found = passed = data.find(mark)
-            if found < 0:
-                # the mark may begin in the last bytes
-                passed = len(data) - len(mark) + 1 if len(data) == CHUNK else len(data)
-            has_data = has_data or bool(data[:passed].strip(b"\0"))
-            self.skip(passed)
-            if found >= 0:
-                break
-        return self.offset - before, has_data
-
-    def line(self, limit: int) -> bytes:
-        """Return the next line with its end, the first ``limit`` + 1 bytes of a longer one; nothing at the end."""
-        size = 4096
-        while True:
-            data = self.peek(size)
-            end = data.find(b"\n") + 1
-            if end or len(data) < size or size > limit:
-                break
-            size = min(size * 8, limit + 1)
-        line = data[:end] if end else data
-        self.skip(len(line))
-        if len(line) > limit and not end:
-            while rest := self.peek(CHUNK):
-                end = rest.find(b"\n") + 1
-                self.skip(end or len(rest))
-                if end:
-                    break
-        return line

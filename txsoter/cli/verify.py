@@ -32,7 +32,7 @@ order. The parents of a block may be in any of the files; those that are in none
 
 Formats, told by a file's first bytes:
   blocks, one behind the other
-  records of magic, length and block: bootstrap.dat, the blk*.dat of Bitcoin Core, the *.fdb of soterd
+  records of magic, length and block: bootstrap.dat, the blk*.dat of Bitcoin Core, the *.fdb of soterd; or frames
   lines of hex, or of JSON with the block in hex as "raw", "payload" or "block"
 Each may be compressed by gzip. The commands that write such files:
 

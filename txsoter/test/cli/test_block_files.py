@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from txsoter import REGTEST, SIMNET
 from txsoter.cli import block_files
-from txsoter.cli.block_files import CHUNK, BlockFile, FoundBlock
+from txsoter.cli.block_files import BlockFile, FoundBlock
+from txsoter.cli.byte_window import CHUNK
 from txsoter.test import vectors
 from txsoter.test.node import recorded
 from txsoter.wire import Block, Encoding, Ping, write_message
@@ -93,6 +94,7 @@ class FormatTests(TestCase):
             "blocks": ("byte", lambda raw: raw),
             "records": ("byte", record),
             "records with checksums": ("byte", lambda raw: record(raw) + struct.pack(">I", zlib.crc32(raw))),
+            "frames": ("byte", frame),
             "hex": ("line", lambda raw: raw.hex().encode() + b"\n"),
             "upper hex, CRLF": ("line", lambda raw: raw.hex().upper().encode() + b"\r\n"),
             "frames in hex": ("line", lambda raw: frame(raw).hex().encode() + b"\n"),
@@ -218,9 +220,10 @@ class RecordTests(TestCase):
         self.assertEqual([each.block for each in found_in(data) if each.block], [BLOCKS[1]])
 
     def test_the_end_is_missing(self) -> None:
-        for cut in (4, 7, 8, 100, len(record(RAW[1])) - 1):
-            data = record(RAW[0]) + record(RAW[1])[:cut]
-            self.assertEqual(problems(data), [(len(record(RAW[0])), "the file ends within a record")])
+        for pack, cuts in ((record, (4, 7, 8, 100, len(RAW[1]) + 7)), (frame, (23, 24, 100, len(RAW[1]) + 23))):
+            for cut in cuts:
+                data = record(RAW[0]) + pack(RAW[1])[:cut]
+                self.assertEqual(problems(data), [(len(record(RAW[0])), "the file ends within a record")])
 
     def test_all_magic(self) -> None:
         """A file of nothing but beginnings of records takes no longer than another."""
