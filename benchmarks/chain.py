@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
 from itertools import cycle
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import NamedTuple
 
 from benchmarks.chain_competitors import NAMES, Library, available
 from benchmarks.chain_inputs import Parents, block_of_transactions, long_dag, proofs, scripts, wide_dag
+from benchmarks.chain_sync import SyncEnds, filled
 from benchmarks.measure import Report, Row, collect, progress_bar, take_turns, time_call
 from txsoter.chain import BloomFilter, Dag, GolombFilter, check_proof_of_work, merkle_block
 from txsoter.wire import BlockHeader, MerkleBlock, double_sha256
@@ -28,8 +33,8 @@ def run(rounds: int, quick: bool) -> Report:
     others = available()
     lacking = [name for name in NAMES if name not in {other.name for other in others}]
     report = Report("chain", (OURS, *(other.name for other in others), "best other / ours", "a second"))
-    cases = [*_calls(others, quick), *_dags(quick)]
-    with progress_bar() as progress:
+    with ExitStack() as stack, progress_bar() as progress:
+        cases = [*_calls(others, quick), *_dags(quick), *_headers(stack, quick)]
         task = progress.add_task("chain", total=len(cases) * rounds)
         measured = take_turns([case.runs for case in cases], rounds, lambda: progress.advance(task))
     for case, results in zip(cases, measured, strict=True):
@@ -45,6 +50,8 @@ def run(rounds: int, quick: bool) -> Report:
         "Others get the same items. chiabip158 is C++, has no key and 20 bits a remainder, and takes lists of numbers. "
         "btclib hashes in Python. bitcoinx' proofs are of another format, and have the last transaction, too.",
         "Filters are read from their bytes before each match. btclib would need half a minute for a thousand.",
+        "Headers are synced over loopback by a light client from a process that serves prepared blocks, lists and "
+        "connection included. Where proofs are checked, each header is checked by a recorded one instead of its own.",
         "Orders are computed from nothing but the DAG; the reference needs 1 to 1.5 s for the one of 660 blocks.",
     ]
     if lacking:
@@ -143,6 +150,20 @@ def _dags(quick: bool) -> Iterator[Case]:
     yield Case(
         f"a block added to {size}, and soterd_order", {OURS: _last_block(parents, lambda dag: dag.soterd_order())}
     )
+
+
+def _headers(stack: ExitStack, quick: bool) -> Iterator[Case]:
+    count = 200 if quick else 20_000
+    ends = SyncEnds(stack, count)
+    for name, options in (
+        ("in memory", ()),
+        ("in memory, proof of work checked", ("proofs",)),
+        ("in a file", ("disk",)),
+    ):
+        yield Case(f"a header of {count:,} synced, {name}", {OURS: partial(ends.sync, *options)})
+    many = count * 5
+    folder = Path(stack.enter_context(TemporaryDirectory()))
+    yield Case(f"file of {many:,} headers opened", {OURS: time_call(filled(folder, many), 0.0)})
 
 
 def _filled(parents: Parents) -> Dag[str]:

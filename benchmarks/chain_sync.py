@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter, process_time
+from time import perf_counter, process_time, time
 from typing import Any
 
+from twisted.internet import stdio
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.protocol import Factory
@@ -21,11 +22,14 @@ from benchmarks.chain_inputs import proofs
 from benchmarks.children import Child
 from benchmarks.peer_ends import Commands, log_warnings
 from txsoter import SIMNET, PeerConfig
-from txsoter.chain import HeaderStore, LightClient
+from txsoter.chain import HeaderIndex, HeaderRecord, LightClient
 from txsoter.chain.light import header_index
+from txsoter.chain.light.header_file import HeaderFile
+from txsoter.chain.light.header_record import pack_header
 from txsoter.test.chain.light.dags import chain_of
 from txsoter.testing import ScriptedPeer, remote_version
 from txsoter.wire import (
+    BlockHeader,
     Encoding,
     GetBlocks,
     GetData,
@@ -39,11 +43,12 @@ from txsoter.wire import (
     VerAck,
     Version,
     double_sha256,
+    parents_commitment,
     write_message,
 )
 from txsoter.wire.cuckoo import check_cycle
 
-__all__ = ["SyncEnds"]
+__all__ = ["SyncEnds", "filled"]
 
 LISTED = 500
 
@@ -67,10 +72,6 @@ class SyncEnds:
         :param options: ``proofs`` to check proof of work, ``disk`` to keep the headers in a file.
         """
         return self._client.ask("sync", *options)
-
-    def open(self) -> Mapping[str, float]:
-        """Open the file that the last sync with ``disk`` has left; the microseconds that all of it took."""
-        return self._client.ask("open")
 
 
 class PreparedPeer(ScriptedPeer):
@@ -142,10 +143,8 @@ class Client:
         self._syncs = 0
 
     async def do(self, words: list[str]) -> dict[str, float]:
-        """Do what is asked for."""
-        return await (self._open() if words[0] == "open" else self._sync(words[1:]))
-
-    async def _sync(self, options: list[str]) -> dict[str, float]:
+        """Sync, with the options that are named."""
+        options = words[1:]
         self._syncs += 1
         folder = self._folder / str(self._syncs) if "disk" in options else None
         config = PeerConfig(network=SIMNET)
@@ -160,16 +159,6 @@ class Client:
             raise RuntimeError(f"{len(client.index)} headers, not {self._blocks + 1}")
         return {"us": seconds / self._blocks * 1e6, "cpu": cpu / self._blocks * 1e6}
 
-    async def _open(self) -> dict[str, float]:
-        store = HeaderStore(SIMNET, self._reactor, self._folder / str(self._syncs), check_proofs=False)
-        began = perf_counter()
-        index = await store.open()
-        seconds = perf_counter() - began
-        await store.close()
-        if len(index) != self._blocks + 1:
-            raise RuntimeError(f"{len(index)} headers, not {self._blocks + 1}")
-        return {"us": seconds * 1e6}
-
 
 def use_recorded_proofs() -> None:
     """Let each header that is checked be checked by a recorded proof instead of its own, which takes as long.
@@ -183,6 +172,30 @@ def use_recorded_proofs() -> None:
         check_cycle(double_sha256(proof.header)[:16], proof.nonces)
 
     header_index.check_cycle = check_recorded
+
+
+def filled(folder: Path, count: int) -> Callable[[], object]:
+    """Put a chain of ``count`` headers with nonces into a file, and return what opens it."""
+    records = [HeaderIndex(SIMNET)[SIMNET.genesis_hash]]
+    for height in range(1, count):
+        parents = [records[-1].hash]
+        header = BlockHeader(prev=parents_commitment(parents), time=records[0].time + height)
+        records.append(HeaderRecord.pack(pack_header(header), parents, tuple(range(20)), height))
+
+    def opened() -> HeaderFile:
+        return HeaderFile(folder, SIMNET, True, time)
+
+    file = opened()
+    file.write(0, records)
+    file.close()
+
+    def open_it() -> None:
+        file = opened()
+        if len(file.load()) != count:
+            raise RuntimeError("not all headers were read")
+        file.close()
+
+    return open_it
 
 
 async def serve(reactor: Any, blocks: int) -> None:
@@ -201,8 +214,6 @@ async def sync(reactor: Any, port: int, blocks: int) -> None:
 
 async def run_commands(reactor: Any, do: Any) -> None:
     """Do what standard input says."""
-    from twisted.internet import stdio
-
     commands = Commands(do)
     stdio.StandardIO(commands, reactor=reactor)
     await commands.over

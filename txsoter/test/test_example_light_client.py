@@ -55,7 +55,7 @@ async def test_one_node_and_interrupt() -> None:
 
 @over_sockets()
 async def test_mistakes_are_one_line() -> None:
-    """What is no endpoint, and nothing to watch."""
+    """No endpoint, and nothing to watch."""
     for arguments, words in ((("51", "carrier-pigeon:1"), "carrier-pigeon"), (("", "tcp:127.0.0.1:1"), "not empty")):
         async with example("light_client", *arguments) as program:
             await program.ended()

@@ -137,7 +137,15 @@ steps.append(twisted())
 print(*steps)
 """
 
-LIGHT = ("HeaderIndex", "HeaderRecord", "HeaderStore", "LightClient", "SyncProgress")
+LIGHT = (
+    "Confirmations",
+    "HeaderIndex",
+    "HeaderRecord",
+    "HeaderStore",
+    "LightClient",
+    "SyncProgress",
+    "WatchedTransaction",
+)
 """Those of ``txsoter.chain`` that are loaded when they are first used."""
 
 

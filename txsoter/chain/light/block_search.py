@@ -50,9 +50,9 @@ class Ways(NamedTuple):
 class BlockSearch:
     """Finds in blocks what is watched.
 
-    A block's filter is believed if it is the one on which several peers agreed. Where it is not, nobody sends it, or
-    peers could not agree about what the block spends, the block itself is searched. Bloom filters are used where nobody
-    offers committed ones; then two nodes are asked, since one could leave out what it likes.
+    A block's filter is believed if it is the one on which several peers agreed. Where it is not, nobody sends it, peers
+    could not agree, or there are too few, the block itself is searched. Bloom filters are used where nobody offers
+    committed ones; then two nodes are asked, if there are two, since one could leave out what it likes.
 
     :param watched: what concerns the program.
     :param tweak: gives a random u32.
@@ -117,35 +117,34 @@ class BlockSearch:
 
     async def _suspects(self, records: Sequence[HeaderRecord]) -> set[Hash]:
         """Return the blocks that may have what is watched, by their filters."""
-        suspects: set[Hash] = set()
         left = {each.hash: each for each in records}
+        suspects: set[Hash] = set()
         self._doubted.clear()
         for peer in self._peers.offering(Services.CF):
             if left:
                 try:
-                    suspects |= await self._matches(peer, left)
+                    await self._ask(peer, left, suspects)
                 except RequestFailed as error:
                     self._peers.failed(peer, error)
                 else:
                     self._peers.answered(peer)
-        return suspects.union(left)
+        return suspects.union(left, self._doubted)
 
-    async def _matches(self, peer: SoterPeerProtocol, left: dict[Hash, HeaderRecord]) -> set[Hash]:
-        """Ask a peer for filters; return the blocks that match, and take those that it answers for out of ``left``."""
+    async def _ask(self, peer: SoterPeerProtocol, left: dict[Hash, HeaderRecord], suspects: set[Hash]) -> None:
+        """Ask a peer for filters: take those that it answers for out of ``left``, and add those that match."""
         last = max(left.values(), key=lambda each: (each.height, each.hash[::-1]))
         lowest = min(each.height for each in left.values())
-        items, matches = self._watched.items, set()
+        items = self._watched.items
         async with aclosing(self._peers.filters(peer, lowest, last.hash, list(left))) as filters:
             async for block_hash, data in filters:
                 record = left[block_hash]
                 if computed_header(self._index, record, double_sha256(data)) != record.filter_header:
                     # it may lie, and then about others, too: the block will tell, and another peer of these
                     self._doubted.setdefault(block_hash, []).append((peer, data))
-                    break
+                    return
                 del left[block_hash]
                 if _matches(block_hash, data, items):
-                    matches.add(block_hash)
-        return matches | self._doubted.keys()
+                    suspects.add(block_hash)
 
     def _judge(self, block: Block) -> None:
         """Drop the peers whose filter cannot be the block's."""

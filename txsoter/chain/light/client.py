@@ -241,10 +241,10 @@ class LightClient(MultiService):
         """Iterate over the transactions that concern scripts and outputs: ``async for found in client.watch(scripts)``.
 
         Found in the blocks from a height on, then in new ones as they come, by the committed filters on which
-        ``filter_peers`` peers agree; where nobody offers them, by bloom filters, else in whole blocks. An output that
-        is found is watched as well: what spends it comes, too. Each block is searched once, whatever its colour, and
-        no block ever leaves the DAG: ask :meth:`confirmations` again before relying on one. Blocks are searched when
-        the loop asks for more, which is its back-pressure. End it by ``aclose()``.
+        ``filter_peers`` peers agree; where nobody offers them, by bloom filters; where too few do, in whole blocks. An
+        output that is found is watched as well: what spends it comes, too. Each block is searched once, whatever its
+        colour, and no block ever leaves the DAG: ask :meth:`confirmations` again before relying on one. Blocks are
+        searched when the loop asks for more, which is its back-pressure. End it by ``aclose()``.
 
         :param scripts: of outputs, whole.
         :param outpoints: transaction ids and positions of outputs. Give a mapping to their scripts if you can:
@@ -298,7 +298,9 @@ class LightClient(MultiService):
         self._sync.tick(self._now())
         self._drain()
         self._meter.note(len(self.index), self._now())
-        self._ticked.succeed(None)
+        # those that wait for the next one meanwhile are not of this one
+        ticked, self._ticked = self._ticked, Waiters()
+        ticked.succeed(None)
 
     def _drain(self) -> None:
         """Do what the sync has decided."""

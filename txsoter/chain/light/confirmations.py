@@ -16,7 +16,9 @@ AT_ONCE = 250
 
 @attrs.frozen
 class Confirmations:
-    """How well a block is confirmed. Both may change while the DAG grows: a block may turn red, or blue again.
+    """The confirmations of a block, and its colour.
+
+    Both may change while the DAG grows: a block may turn red, or blue again.
 
     :ivar count: blue blocks above it.
     :ivar is_blue: whether it is blue itself.

@@ -35,6 +35,9 @@ SETTLING = 1.0
 RETRY = 10.0
 """Seconds until peers are asked again that gave no useful answer."""
 
+LONELY = 60.0
+"""Seconds without enough peers after which nobody should wait for filter headers."""
+
 LONGEST = 3600.0
 """Seconds until then at most, after many times."""
 
@@ -77,6 +80,8 @@ class FilterSync:
         # those that were asked for in vain: when to ask again, and how often that was
         self._postponed: dict[int, tuple[float, int]] = {}
         self._hopeless: set[Hash] = set()
+        # time since which there are not enough peers
+        self._lonely_since: float | None = None
         self._changes = changes
         self._disputes = FilterDisputes(index, peers)
 
@@ -118,22 +123,28 @@ class FilterSync:
 
     @property
     def has_peers(self) -> bool:
-        """Whether enough peers offer filters."""
+        """True if enough peers offer filters."""
         return len(self._peers.offering(Services.CF)) >= self._needed
 
     def is_expected(self, record: HeaderRecord) -> bool:
-        """Whether the filter header of a block is not known, and was not yet asked for in vain."""
+        """Return whether the filter header of a block may come soon: it was not yet asked for in vain."""
+        if self._lonely_since is not None and self._now() - self._lonely_since >= LONELY:
+            return False
         return record.height not in self._postponed and self._is_lacking(record)
 
     def is_uncertain(self, record: HeaderRecord) -> bool:
-        """Whether the filter of a block may lack scripts that it spends."""
+        """Return whether the filter of a block may lack scripts that it spends."""
         return record.hash in self._disputes.uncertain
 
     # -- the sync ------------------------------------------------------------------------------
 
     async def _run(self) -> None:
         while True:
-            asked = self._next_range() if self.has_peers else None
+            if not self.has_peers:
+                await self._wait_for_peers()
+                continue
+            self._lonely_since = None
+            asked = self._next_range()
             if asked is None:
                 await self._wake.wait(self._next_due())
                 continue
@@ -146,15 +157,21 @@ class FilterSync:
             if not has_kept:
                 await self._pause(RETRY)
 
+    async def _wait_for_peers(self) -> None:
+        if self._lonely_since is None:
+            self._lonely_since = self._now()
+        left = self._lonely_since + LONELY - self._now()
+        await self._wake.wait(left if left > 0 else None)
+        self._changes.note()
+
     def _pause(self, seconds: float) -> Deferred[None]:
         # one that nobody wakes early
         return Changes(self._clock).wait(seconds)
 
     def _next_due(self) -> float | None:
-        """Return the seconds until a height is to be asked for again; None if there is none, or there are no peers."""
-        if not self._postponed or not self.has_peers:
-            return None
-        return max(min(due for due, _ in self._postponed.values()) - self._now(), 0.0)
+        """Return the seconds until a height is to be asked for again; None if there is none."""
+        due = min((due for due, _ in self._postponed.values()), default=None)
+        return None if due is None else max(due - self._now(), 0.0)
 
     def _postpone(self, heights: Iterable[int]) -> None:
         """Let heights wait that still lack a filter header: a block may be known to one peer alone."""
@@ -188,7 +205,7 @@ class FilterSync:
         return record.filter_header is None and record.hash not in self._hopeless
 
     def _lacks(self, height: int) -> bool:
-        """Whether a filter header may be found for a block of that height."""
+        """Return whether a filter header may be found for a block of that height."""
         lacking = [each for each in self._index.at_height(height) if self._is_lacking(each)]
         hopeless = {each.hash for each in lacking if each.parents and each.parents[-1] in self._hopeless}
         self._hopeless |= hopeless

@@ -271,7 +271,8 @@ class HeaderSync:
         if peer.end is not None and (peer.cursor is None or last > peer.end):
             peer.cursor = peer.end = None
             peer.unlisted = 0
-        peer.height = max(peer.height if peer.has_caught_up else 0, last)
+        # what it told at first is its word only, until its lists are over
+        peer.height = last if peer.cursor is None and not peer.has_caught_up else max(peer.height, last)
         self._continue(peer, now)
 
     def block_received(self, key: Any, block: Block, now: float) -> None:

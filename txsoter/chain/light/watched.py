@@ -95,7 +95,7 @@ class Watched:
 
     @property
     def fits_bloom(self) -> bool:
-        """Whether a bloom filter can find everything: that knows scripts by the data that they push."""
+        """True if a bloom filter can find everything: it knows scripts by the data that they push."""
         return all(any(pushed_data(script)) for script in self._scripts)
 
     def bloom_filter(self, tweak: int) -> BloomFilter:

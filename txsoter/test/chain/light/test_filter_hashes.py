@@ -9,7 +9,7 @@ from txsoter.chain.light.filter_hashes import FilterRange, compare, computed_hea
 from txsoter.chain.light.header_index import HeaderIndex
 from txsoter.networks import SIMNET
 from txsoter.test.chain.light.light_scene import NOW
-from txsoter.test.chain.light.test_filter_sync import wide_dag
+from txsoter.test.chain.light.wide_dags import wide_dag
 from txsoter.test.chain.served_dag import GENESIS, ServedDag, block_above
 from txsoter.testing import connected_pair
 from txsoter.wire import Block, CFHeaders, GetCFHeaders, Hash

@@ -10,7 +10,7 @@ import pytest
 from txsoter import SoterPeerProtocol
 from txsoter.chain import GolombFilter
 from txsoter.test.chain.light.light_scene import LightScene
-from txsoter.test.chain.light.test_filter_sync import wide_dag
+from txsoter.test.chain.light.wide_dags import wide_dag
 from txsoter.test.chain.served_dag import ServedDag, block_above
 from txsoter.wire import CFHeaders, GetCFHeaders, GetCFilters, Hash
 

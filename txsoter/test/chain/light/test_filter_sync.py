@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from random import Random
 from typing import Any
 from unittest.mock import patch
 
@@ -13,7 +12,8 @@ from txsoter.chain.light import filter_sync
 from txsoter.chain.light.filter_hashes import FilterRange
 from txsoter.chain.light.filter_sync import RECENT
 from txsoter.test.chain.light.light_scene import NOW, LightScene
-from txsoter.test.chain.served_dag import GENESIS, ServedDag, block_above, payment
+from txsoter.test.chain.light.wide_dags import BLOCKS
+from txsoter.test.chain.served_dag import GENESIS, ServedDag, block_above
 from txsoter.test.peer.cases import noting
 from txsoter.test.peer.support import TrialCase
 from txsoter.wire import (
@@ -32,27 +32,6 @@ from txsoter.wire import (
 NOT_THERE = b"\x14" + b"z" * 20
 
 
-def wide_dag(heights: int = 60, seed: int = 1, spending: float = 0.3) -> list[Block]:
-    """Return blocks of a DAG with up to three siblings of a height, some of which spend coins of others."""
-    rng = Random(seed)
-    blocks: list[Block] = []
-    below = [GENESIS]
-    coins: list[Any] = []
-    for _ in range(heights):
-        level = []
-        for _ in range(rng.randint(1, 3)):
-            number = len(blocks)
-            spends = len(coins) > 10 and rng.random() < spending
-            spent = [payment((coins.pop(0), 0), to=[b"\x52%c" % number])] if spends else []
-            parents = rng.sample(below, rng.randint(1, len(below)))
-            level.append(block_above(parents, *spent, script=b"\x14" + bytes([number % 7]) * 20, number=number))
-            blocks.append(level[-1])
-        coins += [each.transactions[0] for each in level]
-        below = level
-    return blocks
-
-
-BLOCKS = wide_dag()
 PLAIN = next(each for each in BLOCKS[10:] if len(each.transactions) == 1)
 SPENDING = next(each for each in BLOCKS if len(each.transactions) == 2)
 
@@ -153,7 +132,7 @@ class HonestPeersTests(FilterSyncTestCase):
 
 
 class StrangeTests(FilterSyncTestCase):
-    """What honest peers do not do, or the client's own program."""
+    """Restarts, heights with too many blocks, and failures of our own."""
 
     def test_after_a_restart_only_what_is_new_is_asked_for(self) -> None:
         scene = self.sync()
