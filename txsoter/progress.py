@@ -6,7 +6,10 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "bar", "duration"]
+
+BAR_WIDTH = 24
+"""Characters of a bar."""
 
 
 class Progress:
@@ -48,3 +51,18 @@ class Progress:
             self._stream.write(f"\r{'':<{self._width}}\r")
             self._stream.flush()
             self._width = 0
+
+
+def bar(done: float, total: float) -> str:
+    """Return a bar and its percentage: ``[######      ]  50 %``; nothing where the total is not known."""
+    if total <= 0:
+        return ""
+    share = min(max(done / total, 0.0), 1.0)
+    return f"[{'#' * int(share * BAR_WIDTH):<{BAR_WIDTH}}] {int(share * 100):3} %"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as ``M:SS``, or ``H:MM:SS`` from an hour on."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

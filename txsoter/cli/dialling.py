@@ -32,7 +32,15 @@ from txsoter.peer.config import PeerConfig
 from txsoter.peer.factory import connect
 from txsoter.peer.protocol import SoterPeerProtocol
 
-__all__ = ["add_dial_arguments", "dialled", "endpoint_at", "in_reactor", "reached_by_ipv6"]
+__all__ = [
+    "add_dial_arguments",
+    "connected",
+    "dial_config",
+    "dialled",
+    "endpoint_at",
+    "in_reactor",
+    "reached_by_ipv6",
+]
 
 ENDPOINT = "HOST, HOST:PORT, or a Twisted endpoint string such as tcp:127.0.0.1:18555"
 
@@ -79,18 +87,13 @@ def endpoint_at(reactor: Any, text: str, network: Network, timeout: float) -> IS
     return endpoint
 
 
-@contextlib.asynccontextmanager
-async def dialled(
-    reactor: Any, options: argparse.Namespace, relay: bool = False, **listeners: Any
-) -> AsyncIterator[SoterPeerProtocol]:
-    """Dial the endpoint, and disconnect at the end.
+def dial_config(options: argparse.Namespace, relay: bool = False, **listeners: Any) -> PeerConfig:
+    """Return the config of a connection that the arguments ask for.
 
     :param relay: have transactions announced.
     :param listeners: as for :class:`txsoter.Listeners`.
-    :raises CommandError: when it cannot be connected to.
     """
-    endpoint = endpoint_at(reactor, options.endpoint, options.network, options.timeout)
-    config = PeerConfig(
+    return PeerConfig(
         network=options.network,
         negotiate_timeout=options.timeout,
         request_timeout=options.timeout,
@@ -100,6 +103,22 @@ async def dialled(
         disable_relay_tx=not relay,
         listeners=Listeners(**listeners),
     )
+
+
+def dialled(
+    reactor: Any, options: argparse.Namespace, relay: bool = False, **listeners: Any
+) -> contextlib.AbstractAsyncContextManager[SoterPeerProtocol]:
+    """Dial the endpoint, and disconnect at the end; parameters as of :func:`dial_config`, errors as below."""
+    return connected(reactor, options, dial_config(options, relay, **listeners))
+
+
+@contextlib.asynccontextmanager
+async def connected(reactor: Any, options: argparse.Namespace, config: PeerConfig) -> AsyncIterator[SoterPeerProtocol]:
+    """Dial the endpoint with a config, and disconnect at the end.
+
+    :raises CommandError: when it cannot be connected to.
+    """
+    endpoint = endpoint_at(reactor, options.endpoint, options.network, options.timeout)
     try:
         peer = await connect(endpoint, config).addTimeout(options.timeout, reactor)
     except DeferredTimeout:

@@ -15,7 +15,7 @@ from txsoter.command_line import CommandError, Parser, whole
 from txsoter.core.walk import walk_blocks
 from txsoter.errors import TxsoterError
 from txsoter.progress import Progress
-from txsoter.wire import Block
+from txsoter.wire import Block, Encoding
 
 __all__ = ["add_arguments", "fetch"]
 
@@ -25,6 +25,7 @@ parents. Each block is verified: its header must commit to its transactions and 
 transactions themselves are not.) The first block that fails ends it with exit status 1.
 
   txsoter fetch 127.0.0.1 --network simnet --dot | dot -Tsvg > dag.svg
+  txsoter fetch 127.0.0.1 --network simnet --hex | txsoter verify --network simnet -
 """
 
 EPILOG = """\
@@ -42,6 +43,7 @@ def add_arguments(parser: Parser) -> None:
     )
     formats = parser.add_mutually_exclusive_group()
     formats.add_argument("--json", action="store_true", help="print one JSON object per line")
+    formats.add_argument("--hex", action="store_true", help="print the blocks themselves in hex, one per line")
     formats.add_argument("--dot", action="store_true", help="print a graph in DOT, the language of Graphviz")
     parser.set_defaults(run=run)
 
@@ -57,7 +59,7 @@ async def fetch(reactor: Any, options: argparse.Namespace) -> int:
     :raises CommandError: when the node cannot be connected to, lacks what it listed, or a block is not valid.
     """
     count = 0
-    show = _json if options.json else _dot if options.dot else _text
+    show = _json if options.json else _hex if options.hex else _dot if options.dot else _text
     with Progress(sys.stderr) as progress:
         progress.stage(f"connecting to {options.endpoint}")
         async with dialled(reactor, options) as peer:
@@ -94,6 +96,10 @@ def _json(height: int, block: Block) -> str:
             "transactions": [str(tx.txid) for tx in block.transactions],
         }
     )
+
+
+def _hex(height: int, block: Block) -> str:
+    return block.to_payload(encoding=Encoding.WITNESS).hex()
 
 
 def _dot(height: int, block: Block) -> str:

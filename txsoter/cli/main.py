@@ -28,6 +28,8 @@ COMMANDS = {
     "peer-info": "dial a node, and print its version, the addresses it knows, and ping times",
     "watch": "dial a node, and print the blocks and transactions that it announces",
     "fetch": "download and verify all blocks of a node, and print the DAG",
+    "sync": "check the whole DAG of a node, and keep its headers",
+    "verify": "check the blocks in files: proof of work, commitments, times, parents",
     "capture": "show and replay recorded conversations, or read them from a pcap file",
     "book": "print the address book of twistd soter",
 }

@@ -145,7 +145,7 @@ def test_metrics(tmp_path: Path) -> None:
 def test_chain(tmp_path: Path) -> None:
     """Proofs, filters and orders are measured, beside other libraries as far as there are any."""
     printed, rows = quick("chain", tmp_path)
-    assert len(rows) == 19
+    assert len(rows) == 20
     for row in rows.values():
         assert_figures(row, "txsoter")
         assert row["figures"]["txsoter"]["min"] > 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from unittest import TestCase
 
-from txsoter.progress import Progress
+from txsoter.progress import Progress, bar, duration
 
 
 class Terminal(io.StringIO):
@@ -34,3 +34,15 @@ class ProgressTests(TestCase):
                 progress.show(lambda: "one")
                 progress.stage("two")
             self.assertEqual(stream.getvalue(), shown)
+
+    def test_bar(self) -> None:
+        """It is full at the total, and never fuller; there is none as long as the total is not known."""
+        self.assertEqual(bar(0, 10), f"[{' ' * 24}]   0 %")
+        self.assertEqual(bar(5, 10), f"[{'#' * 12}{' ' * 12}]  50 %")
+        self.assertEqual(bar(9.99, 10), f"[{'#' * 23} ]  99 %")
+        self.assertEqual(bar(11, 10), f"[{'#' * 24}] 100 %")
+        self.assertEqual(bar(3, 0), "")
+
+    def test_duration(self) -> None:
+        given = (0, 59.9, 60, 3599, 3600, 100_000)
+        self.assertEqual([duration(each) for each in given], ["0:00", "0:59", "1:00", "59:59", "1:00:00", "27:46:40"])

@@ -13,12 +13,12 @@ from typing import Any
 
 from txsoter.wire import Encoding
 
-__all__ = ["SIMNET_MAGIC", "consensus", "corrupt", "dag", "live", "valid"]
+__all__ = ["SIMNET_MAGIC", "consensus", "corrupt", "dag", "live", "red_dag", "valid"]
 
 Row = dict[str, Any]
 
 SIMNET_MAGIC = 0x12141C16
-"""That of ``live`` and ``dag``, whose rows name none."""
+"""That of ``live``, ``dag`` and ``red_dag``, whose rows name none."""
 
 _DATA = Path(__file__).parent / "data"
 
@@ -55,6 +55,11 @@ def live() -> tuple[Row, ...]:
 def dag() -> tuple[Row, ...]:
     """53 blocks of a simnet DAG with two branches: ``height``, ``hash``, ``parents``, ``raw``."""
     return _load("dag")
+
+
+def red_dag() -> tuple[Row, ...]:
+    """The same of another simnet DAG: two branches grew apart until there were red blocks, then were merged."""
+    return _load("red_dag")
 
 
 def consensus(name: str) -> tuple[Row, ...]:
