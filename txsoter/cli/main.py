@@ -29,6 +29,7 @@ COMMANDS = {
     "watch": "dial a node, and print the blocks and transactions that it announces",
     "fetch": "download and verify all blocks of a node, and print the DAG",
     "capture": "show and replay recorded conversations, or read them from a pcap file",
+    "testnet": "run a network of thousands of light nodes on this machine, to try crawlers on",
     "book": "print the address book of twistd soter",
 }
 """Each is a module of that name here, with an underscore for the hyphen, whose ``add_arguments`` sets ``run``."""
