@@ -12,12 +12,12 @@ from txsoter.cli.dialling import in_reactor
 from txsoter.command_line import INTERRUPTED, Parser, UsageError, whole
 from txsoter.errors import FieldError
 from txsoter.testing.loopback.network import LoopbackNetwork
-from txsoter.testing.loopback.open_files import processes_for, raise_limit
 from txsoter.testing.loopback.plan import LIARS, LoopbackOptions, make_plan
+from txsoter.testing.loopback.process_limits import own_process, processes_for
 from txsoter.testing.loopback.processes import LoopbackProcesses
 from txsoter.testing.loopback.topology import TOPOLOGIES, Edge
 
-__all__ = ["add_arguments", "testnet"]
+__all__ = ["add_arguments", "run_testnet"]
 
 DESCRIPTION = """\
 Runs a regtest network of light nodes on this machine, over TCP: each listens at an address of its own in 127.0.0.0/8
@@ -113,13 +113,15 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the network until the reactor is stopped, which is how it is meant to end."""
     ready: list[str] = []
-    status = in_reactor(lambda reactor: testnet(reactor, options, ready))
+    limit = own_process()
+    status = in_reactor(lambda reactor: run_testnet(reactor, options, limit, ready))
     return 0 if status == INTERRUPTED and ready else status
 
 
-async def testnet(reactor: Any, options: argparse.Namespace, ready: list[str]) -> int:
+async def run_testnet(reactor: Any, options: argparse.Namespace, limit: int, ready: list[str]) -> int:
     """Run the network until this is cancelled.
 
+    :param limit: open files that a process may have.
     :param ready: is given the address that is printed.
     :raises UsageError: for numbers that cannot be.
     :raises LoopbackError: when the network cannot be started, or a process of it ends.
@@ -139,7 +141,7 @@ async def testnet(reactor: Any, options: argparse.Namespace, ready: list[str]) -
     except FieldError as error:
         raise UsageError(str(error)) from None
     plan = make_plan(given)
-    count = processes_for(plan, options.processes, raise_limit())
+    count = processes_for(plan, options.processes, limit)
     network = LoopbackNetwork(reactor, plan) if count == 1 else LoopbackProcesses(reactor, plan, count)
     try:
         await network.start()

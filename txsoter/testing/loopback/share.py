@@ -21,8 +21,8 @@ from twisted.python.failure import Failure
 
 from txsoter.errors import TxsoterError
 from txsoter.testing.loopback.network import LoopbackNetwork
-from txsoter.testing.loopback.open_files import raise_limit
 from txsoter.testing.loopback.plan import LoopbackOptions, make_plan
+from txsoter.testing.loopback.process_limits import own_process
 
 __all__ = ["MAX_LINE", "main"]
 
@@ -41,7 +41,7 @@ class _Commands(LineOnlyReceiver):
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self.network: LoopbackNetwork | None = None
+        self._network: LoopbackNetwork | None = None
         self.ended: Deferred[None] = Deferred()
 
     def lineReceived(self, line: bytes) -> None:
@@ -56,13 +56,13 @@ class _Commands(LineOnlyReceiver):
         self.sendLine(json.dumps(answer).encode())  # type: ignore[no-untyped-call]
 
     def _do(self, line: bytes) -> Awaitable[None]:
-        if self.network is not None:
-            return self.network.dial()
+        if self._network is not None:
+            return self._network.dial()
         given = json.loads(line)
-        self.network = LoopbackNetwork(
+        self._network = LoopbackNetwork(
             self._reactor, make_plan(LoopbackOptions.from_json(given["options"])), tuple(given["share"])
         )
-        return self.network.listen()
+        return self._network.listen()
 
     def _failed(self, failure: Failure) -> None:
         if not self.ended.called:
@@ -76,18 +76,15 @@ class _Commands(LineOnlyReceiver):
 async def _run(reactor: Any) -> None:
     commands = _Commands(reactor)
     stdio.StandardIO(commands)
-    try:
-        await commands.ended
-    finally:
-        if commands.network is not None:
-            await commands.network.stop()
+    # the end of the process closes all connections, much faster than LoopbackNetwork.stop()
+    await commands.ended
 
 
 def main() -> None:
     """Run until standard input ends."""
     # Ctrl-C goes to all processes of a terminal; the one that started this one sees to it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise_limit()
+    own_process()
     react(lambda reactor: Deferred.fromCoroutine(_run(reactor)))
 
 
