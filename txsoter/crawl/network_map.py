@@ -155,7 +155,7 @@ class MapEdge:
         return len(self.claimed_by) == 2
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True, eq=False, slots=False)
 class NetworkMap:
     """The nodes and edges of a network at one moment.
 
