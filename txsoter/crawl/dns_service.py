@@ -169,9 +169,9 @@ class _Connection(Int16StringReceiver):
         self.abort()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.factory.ended(self)
         if self._deadline.active():
             self._deadline.cancel()
+        self.factory.ended(self)
 
 
 class _Tcp(Factory):
