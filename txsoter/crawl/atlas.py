@@ -181,8 +181,8 @@ class Atlas:
                 for place in pair:
                     self.schedule.begin(place)
                 return pair
-        place = self.schedule.take(now)
-        return () if place is None else (place,)
+        next_place = self.schedule.take(now)
+        return () if next_place is None else (next_place,)
 
     def _can_be_compared(self, place: Place) -> bool:
         candidate = self.candidates.get(place)
