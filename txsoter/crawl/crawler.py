@@ -64,9 +64,9 @@ class Crawler:
         self._now = now
         self._random = random
         self._told = visited
-        self._config = crawl_config(config, atlas, self._listeners())
         self._under_way: dict[Visit, None] = {}
         self._by_peer: dict[SoterPeerProtocol, Visit] = {}
+        self._config = crawl_config(config, atlas, self._listeners())
         self._timer: IDelayedCall | None = None
         self._is_running = self._is_turning = False
         self._stopped: list[Deferred[None]] = []
