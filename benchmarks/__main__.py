@@ -20,8 +20,9 @@ How fast txsoter is, beside other Python libraries, and beside what Twisted and 
   chain   proof of work, filters, merkle proofs, the order of the DAG
   crawl   the crawler on networks of 100, 1,000 and 10,000 loopback nodes
 
-Without a suite all of them but crawl run, which takes less than ten minutes; crawl takes ten itself. Figures are medians of the rounds with their spread;
-what is compared takes turns within each round, after a warm-up. Leave the machine alone meanwhile.
+Without a suite all of them but crawl run, which takes less than ten minutes; crawl takes as long by itself. Figures are
+medians of the rounds with their spread; what is compared takes turns within each round, after a warm-up. Leave the
+machine alone meanwhile.
 """
 
 PEER = """\

@@ -58,8 +58,8 @@ def run(rounds: int, quick: bool, sizes: Sequence[int] | None = None) -> Report:
             for key, what, unit in _FIGURES:
                 report.rows.append(Row(f"{size} nodes: {what}", unit, collect(results, key)))
     report.notes = [
-        "A network of txsoter testnet, 8 connections dialled by each node; its processes and the crawler share the cores.",
-        "Rate and time are from the first address that is known to the last visit, CPU and memory of the whole process.",
+        "A network of txsoter testnet, 8 connections dialled by each node; nodes and crawler share the cores.",
+        "Rate and time: from the first address known to the last visit. CPU and memory: of the whole process.",
         f"{DEFAULTS}: 500 visits begun in a second, and each stays for half a second; {UNLIMITED}: neither.",
         "Each map was compared with the network: all nodes are there, and no connection that is not.",
     ]
