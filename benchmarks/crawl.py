@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.measure import Report, Row, collect, interleave, progress_bar
 
-__all__ = ["SIZES", "run"]
+__all__ = ["SIZES", "compared", "run"]
 
 SIZES = (100, 1000, 10_000)
 QUICK_SIZES = (20,)
@@ -110,14 +110,14 @@ def _crawl(entry: str, truth: Mapping[str, Any], folder: Path, options: Sequence
         raise RuntimeError(f"txsoter crawl ended with status {process.returncode}")
     found = json.loads(file.read_text())
     return {
-        **_compared(found, truth),
+        **compared(found, truth),
         "cpu": usage.ru_utime + usage.ru_stime,
         # in KiB on Linux
         "memory": usage.ru_maxrss / 1024,
     }
 
 
-def _compared(found: Mapping[str, Any], truth: Mapping[str, Any]) -> dict[str, float]:
+def compared(found: Mapping[str, Any], truth: Mapping[str, Any]) -> dict[str, float]:
     """Compare a map with the truth, and return its figures.
 
     :raises RuntimeError: when a node is missing, or a connection is told that is none.

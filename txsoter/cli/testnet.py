@@ -153,7 +153,6 @@ async def run_testnet(reactor: Any, options: argparse.Namespace, limit: int, rea
         await lost
     finally:
         await network.stop()
-    return 1
 
 
 def _read_edges(path: Path) -> list[Edge]:

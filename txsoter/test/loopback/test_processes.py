@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from twisted.internet.error import ConnectError
 
 from txsoter.test.loopback.visitor import options, running, visit
 from txsoter.test.peer.cases import over_sockets, real_reactor
+from txsoter.test.programs import Program
 from txsoter.testing.loopback import LoopbackError, LoopbackNetwork, make_plan
 from txsoter.testing.loopback.processes import LoopbackProcesses
 
@@ -53,6 +55,36 @@ async def test_the_end_of_a_process_is_told() -> None:
         await lost
     await network.stop()
     assert children() == before
+
+
+@over_sockets()
+async def test_a_process_that_ends_while_the_network_starts_is_an_error() -> None:
+    before = children()
+    with (
+        mock.patch("txsoter.testing.loopback.processes.PROGRAM", "txsoter.test.loopback.quitter"),
+        pytest.raises(LoopbackError, match="a process of the network has ended"),
+    ):
+        await LoopbackProcesses(real_reactor(), make_plan(options(4)), 2).start()
+    assert children() == before
+
+
+@over_sockets()
+async def test_a_process_that_does_not_end_is_killed() -> None:
+    before = children()
+    network = LoopbackProcesses(real_reactor(), make_plan(options(4)), 2)
+    await network.start()
+    os.kill(children()[-1], signal.SIGSTOP)
+    with mock.patch("txsoter.testing.loopback.processes.STOP_TIMEOUT", 0.2):
+        await network.stop()
+    assert children() == before
+
+
+@over_sockets()
+async def test_a_share_fails_on_what_is_no_command() -> None:
+    async with Program("-m", "txsoter.testing.loopback.share") as program:
+        program.transport.write(b"listen, please\n")
+        assert await program.ended() == 1
+    assert "JSONDecodeError" in program.err
 
 
 @over_sockets()

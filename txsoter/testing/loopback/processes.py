@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 from twisted.internet.defer import Deferred, gatherResults
@@ -41,7 +41,7 @@ class LoopbackProcesses:
         self._reactor = reactor
         self._count = count
         self._shares: list[_Share] = []
-        self._lost: list[Deferred[None]] = []
+        self._lost: list[Deferred[NoReturn]] = []
 
     @property
     def entry(self) -> str:
@@ -81,9 +81,9 @@ class LoopbackProcesses:
         for each in lost:
             each.errback(LoopbackError(ENDED))
 
-    def when_lost(self) -> Deferred[None]:
+    def when_lost(self) -> Deferred[NoReturn]:
         """Return a Deferred that fails with :exc:`LoopbackError` when a process ends that was not stopped."""
-        lost: Deferred[None] = Deferred()
+        lost: Deferred[NoReturn] = Deferred()
         self._lost.append(lost)
         return lost
 
