@@ -31,8 +31,10 @@ SIGTERM or Ctrl-C (exit status 0). A given seed and options always make the same
 EPILOG = """\
 --truth writes one JSON object before `ready` is printed:
   network, seed   "regtest", and the seed
-  nodes           addresses of the honest nodes, HOST:PORT
-  edges           connections between honest nodes, pairs [A, B] of addresses: A has dialled B
+  nodes           addresses of the honest nodes that listen, HOST:PORT
+  edges           connections between them, pairs [A, B] of addresses: A has dialled B
+  hidden          hosts of the nodes that do not listen
+  hidden_edges    connections that these have dialled, pairs of host and address
   dead            addresses that nodes tell, and at which nobody listens
   liars           objects of address and kind. They have no connections with honest nodes, which tell their addresses
   bystanders      addresses of servers of another protocol, told by liars of the kind other-services
@@ -85,6 +87,13 @@ def add_arguments(parser: Parser) -> None:
         help="number of others that each node of a random graph dials (default: 8)",
     )
     parser.add_argument(
+        "--hidden",
+        type=whole(0),
+        default=0,
+        metavar="N",
+        help="number of nodes that dial others and do not listen, as behind NAT (default: 0)",
+    )
+    parser.add_argument(
         "--dead",
         type=whole(0),
         default=0,
@@ -134,6 +143,7 @@ async def run_testnet(reactor: Any, options: argparse.Namespace, limit: int, rea
             topology=options.topology,
             degree=options.degree,
             edges=None if options.edges is None else _read_edges(options.edges),
+            hidden=options.hidden,
             dead=options.dead,
             liars=options.liars,
             port=options.port,

@@ -33,7 +33,7 @@ def parsed(*arguments: object) -> argparse.Namespace:
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-@over_sockets()
+@over_sockets(60)
 async def test_runs_until_sigterm(processes: int, tmp_path: Path) -> None:
     """The truth is written before it is ready; exit status 0."""
     truth = tmp_path / "truth.json"
@@ -62,6 +62,8 @@ async def test_in_this_process(tmp_path: Path) -> None:
         4,
         "--edges",
         edges,
+        "--hidden",
+        2,
         "--dead",
         3,
         "--liars",
@@ -83,7 +85,7 @@ async def test_in_this_process(tmp_path: Path) -> None:
     nodes = found["nodes"]
     assert found["edges"] == [[nodes[0], nodes[1]], [nodes[3], nodes[2]]]
     assert [each["kind"] for each in found["liars"]] == [kind for kind in LIARS if kind != "slow"]
-    assert (len(found["dead"]), len(found["bystanders"])) == (3, 4)
+    assert (len(found["hidden"]), len(found["dead"]), len(found["bystanders"])) == (2, 3, 4)
     assert nodes[0].endswith(":18445")
     assert set(found) <= set(re.findall(r"\w+", EPILOG))
 
@@ -96,7 +98,7 @@ async def until_said(out: io.StringIO) -> None:
         await deferLater(real_reactor(), 0.01)
 
 
-@over_sockets()
+@over_sockets(60)
 async def test_an_address_in_use_is_one_line() -> None:
     async with running(3):
         program = command("testnet", "--nodes", "3", "--seed", SEED)

@@ -66,6 +66,15 @@ async def test_echo() -> None:
 
 
 @over_sockets()
+async def test_ipv6() -> None:
+    async with running(2, liars={"ipv6": 1}) as network:
+        found = await visit(str(only(network, "ipv6")))
+        told = {f"2001:db8::{host:x}:18444" for host in range(1, FAKES + 1)}
+        assert ({*found.known}, {*found.outbound}, {*found.addresses}) == (told, told, told)
+        assert {*found.inbound} == {*told, found.own}
+
+
+@over_sockets()
 async def test_other_services() -> None:
     async with running(2, liars={"other-services": 1}) as network:
         found = await visit(str(only(network, "other-services")))

@@ -8,7 +8,7 @@ from twisted.internet.error import ConnectError
 from txsoter.test.loopback.visitor import options, running, visit
 from txsoter.test.peer.cases import over_sockets, real_reactor
 from txsoter.testing.loopback import PROFILES, LoopbackError, LoopbackNetwork, Profile, make_plan
-from txsoter.testing.loopback.plan import DEAD
+from txsoter.testing.loopback.plan import DEAD, HIDDEN
 
 
 def hosts(addresses: list[str]) -> list[str]:
@@ -51,6 +51,21 @@ async def test_all_nodes_and_dead_addresses_are_found_from_the_entry() -> None:
             seen |= new
             waiting += new
         assert seen == {*network.truth()["nodes"], *dead}
+
+
+@over_sockets()
+async def test_hidden_nodes_are_told_by_those_that_they_have_dialled_alone() -> None:
+    async with running(10, degree=2, hidden=3) as network:
+        truth = network.truth()
+        told = []
+        for address in truth["nodes"]:
+            found = await visit(address)
+            told += [[host, address] for host in hosts(found.inbound) if host in truth["hidden"]]
+            assert not {*hosts([*found.outbound, *found.known])} & {*truth["hidden"]}
+        assert (sorted(told), len(told)) == (sorted(truth["hidden_edges"]), 6)
+        for place in network.plan.of_kind(HIDDEN):
+            with pytest.raises(ConnectError):
+                await visit(str(place))
 
 
 @over_sockets()

@@ -24,8 +24,8 @@ class PlanTests(TestCase):
         self.assertEqual(plan(liars=ALL_LIARS, dead=5), plan(liars=ALL_LIARS, dead=5))
         self.assertNotEqual(plan().truth(), plan(seed=8).truth())
 
-    def test_dead_ones_and_liars_leave_the_honest_ones_as_they_are(self) -> None:
-        alone, among = plan().truth(), plan(liars=ALL_LIARS, dead=20).truth()
+    def test_others_leave_the_honest_ones_as_they_are(self) -> None:
+        alone, among = plan().truth(), plan(liars=ALL_LIARS, hidden=9, dead=20).truth()
         self.assertEqual((alone["nodes"], alone["edges"]), (among["nodes"], among["edges"]))
 
     def test_addresses_are_all_different_loopback_ones(self) -> None:
@@ -51,8 +51,8 @@ class PlanTests(TestCase):
                     asked += new
                 self.assertEqual(len(found), nodes)
 
-    def test_honest_nodes_know_the_dead_and_the_liars_but_no_bystanders(self) -> None:
-        made = plan(liars=ALL_LIARS, dead=20)
+    def test_honest_nodes_know_the_dead_and_the_liars_but_neither_bystanders_nor_hidden_nodes(self) -> None:
+        made = plan(liars=ALL_LIARS, hidden=9, dead=20)
         known = {number for place in made.of_kind(HONEST) for number in place.known}
         self.assertEqual({made.places[number].kind for number in known}, {HONEST, DEAD, *LIARS})
         self.assertTrue({place.number for place in made.of_kind(DEAD, *LIARS)} <= known)
@@ -69,7 +69,7 @@ class PlanTests(TestCase):
             self.assertAlmostEqual(share, expected, delta=0.3 * expected)
 
     def test_truth(self) -> None:
-        made = plan(3, edges=[(2, 0)], dead=1, liars={"tarpit": 1, "other-services": 1})
+        made = plan(3, edges=[(2, 0)], degree=1, hidden=1, dead=1, liars={"tarpit": 1, "other-services": 1})
         names = [str(place) for place in made.places]
         truth = json.loads(json.dumps(made.truth()))
         self.assertEqual(
@@ -79,7 +79,9 @@ class PlanTests(TestCase):
                 "seed": 7,
                 "nodes": names[:3],
                 "edges": [[names[2], names[0]]],
-                "dead": [names[-1]],
+                "hidden": [made.places[-1].host],
+                "hidden_edges": [[made.places[-1].host, names[made.edges[-1][1]]]],
+                "dead": [names[-2]],
                 "liars": [
                     {"address": names[3], "kind": "other-services"},
                     {"address": names[4], "kind": "tarpit"},
@@ -103,6 +105,7 @@ class OptionsTests(TestCase):
             ("liars = 'honest': must be of the kinds claims-all", {"liars": {"tarpit": 1, "honest": 1}}),
             ("slow = -1: must be a whole number from 0", {"liars": {"slow": -1}}),
             ("degree = -1: must be a whole number from 0", {"degree": -1}),
+            ("hidden = -1: must be a whole number from 0", {"hidden": -1}),
             ("dead = -1: must be a whole number from 0", {"dead": -1}),
             ("edges = (0, 3): must be two different numbers of nodes, from 0 to 2", {"edges": [(0, 3)]}),
             ("edges = (1, 1): must be two different numbers", {"edges": [(1, 1)]}),

@@ -23,7 +23,7 @@ def children() -> list[int]:
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-@over_sockets()
+@over_sockets(60)
 async def test_processes_are_one_network_and_end_with_it() -> None:
     before = children()
     plan = make_plan(options(9, degree=2, liars={"claims-all": 1}, dead=2))
@@ -43,7 +43,7 @@ async def test_processes_are_one_network_and_end_with_it() -> None:
         await visit(network.entry)
 
 
-@over_sockets()
+@over_sockets(60)
 async def test_the_end_of_a_process_is_told() -> None:
     before = children()
     network = LoopbackProcesses(real_reactor(), make_plan(options(4)), 2)
@@ -57,7 +57,7 @@ async def test_the_end_of_a_process_is_told() -> None:
     assert children() == before
 
 
-@over_sockets()
+@over_sockets(60)
 async def test_a_process_that_ends_while_the_network_starts_is_an_error() -> None:
     before = children()
     with (
@@ -68,7 +68,7 @@ async def test_a_process_that_ends_while_the_network_starts_is_an_error() -> Non
     assert children() == before
 
 
-@over_sockets()
+@over_sockets(60)
 async def test_a_process_that_does_not_end_is_killed() -> None:
     before = children()
     network = LoopbackProcesses(real_reactor(), make_plan(options(4)), 2)
@@ -79,7 +79,7 @@ async def test_a_process_that_does_not_end_is_killed() -> None:
     assert children() == before
 
 
-@over_sockets()
+@over_sockets(60)
 async def test_a_share_fails_on_what_is_no_command() -> None:
     async with Program("-m", "txsoter.testing.loopback.share") as program:
         program.transport.write(b"listen, please\n")
@@ -87,7 +87,7 @@ async def test_a_share_fails_on_what_is_no_command() -> None:
     assert "JSONDecodeError" in program.err
 
 
-@over_sockets()
+@over_sockets(60)
 async def test_an_error_of_one_process_ends_all() -> None:
     before = children()
     async with running(3) as network:

@@ -16,8 +16,8 @@ from txsoter.ip import pack_ip, parse_ip
 from txsoter.networks import SIMNET
 from txsoter.peer.config import PeerConfig
 from txsoter.testing.loopback.node import HONEST_ANSWERS, Answers, LightNode, LightPeer, Port
-from txsoter.testing.loopback.plan import BYSTANDER, HONEST, Place, Plan, made_up
-from txsoter.wire import NetAddress
+from txsoter.testing.loopback.plan import BYSTANDER, HIDDEN, HONEST, Place, Plan, made_up
+from txsoter.wire import NetAddress, Services
 
 __all__ = ["BANNER", "FAKES", "FLOOD", "StrangerPort", "make_port"]
 
@@ -60,6 +60,12 @@ def _flood(node: LightNode) -> list[NetAddress]:
     return list(made_up(FLOOD, node.plan.options.port, Random(node.place.number)))
 
 
+def _of_ipv6(node: LightNode, peer: LightPeer) -> list[NetAddress]:
+    """Return addresses of the prefix for documentation, which nobody has."""
+    port, now = node.plan.options.port, node.now()
+    return [NetAddress(int(Services.NETWORK), f"2001:db8::{host:x}", port, now) for host in range(1, FAKES + 1)]
+
+
 def _of_remote(node: LightNode, peer: LightPeer) -> list[NetAddress]:
     """Return the remote's own address, at the port that it dialled from and at that of the network's nodes."""
     ip = parse_ip(peer.host)
@@ -96,6 +102,7 @@ CLAIMS = {
     "echo": _claiming(inbound=_of_remote, outbound=_of_remote, known=_of_remote),
     "fake-inbound": _claiming(inbound=lambda node, peer: _fakes(node)),
     "flood": _claiming(known=lambda node, peer: _flood(node)),
+    "ipv6": _claiming(inbound=_of_ipv6, outbound=_of_ipv6, known=_of_ipv6),
     "other-services": _claiming(known=lambda node, peer: _listed(node, BYSTANDER)),
 }
 """Answers of those liars that only differ in them."""
@@ -166,6 +173,6 @@ def make_port(reactor: Any, plan: Plan, place: Place, configs: Mapping[int, Peer
         config = config.replace(network=SIMNET)
     elif place.kind == "slow":
         answers = attrs.evolve(answers, delay=plan.options.slow_seconds)
-    elif place.kind != HONEST:
+    elif place.kind not in (HONEST, HIDDEN):
         answers = CLAIMS[place.kind]
     return LightNode(reactor, plan, place, config, answers)

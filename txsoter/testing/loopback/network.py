@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from txsoter.errors import LocalError
 from txsoter.testing.loopback.liars import make_port
 from txsoter.testing.loopback.node import LightNode, Port, light_config
-from txsoter.testing.loopback.plan import DEAD, Plan
+from txsoter.testing.loopback.plan import DEAD, HIDDEN, Plan
 
 __all__ = ["LoopbackError", "LoopbackNetwork"]
 
@@ -77,7 +77,7 @@ class LoopbackNetwork:
 
         :raises LoopbackError: when one is in use; the others are stopped then.
         """
-        await self._each(self._ports.values(), self._listen)
+        await self._each([port for port in self._ports.values() if port.place.kind != HIDDEN], self._listen)
 
     async def dial(self) -> None:
         """Make the connections of all nodes, their handshakes included.

@@ -18,6 +18,7 @@ from txsoter.wire import NetAddress, Services
 __all__ = [
     "BYSTANDER",
     "DEAD",
+    "HIDDEN",
     "HONEST",
     "LIARS",
     "PROFILES",
@@ -29,12 +30,13 @@ __all__ = [
     "make_plan",
 ]
 
-HONEST, DEAD, BYSTANDER = "honest", "dead", "bystander"
+HONEST, HIDDEN, DEAD, BYSTANDER = "honest", "hidden", "dead", "bystander"
 
 LIARS = {
     "claims-all": "claims connections in both directions with every node",
     "echo": "tells the remote's own address in all its answers",
     "fake-inbound": "claims inbound connections of nodes that have not dialled it",
+    "ipv6": "tells IPv6 addresses in all its answers",
     "flood": "tells 50,000 addresses, at none of which anybody listens",
     "other-network": "speaks with the magic of another network",
     "other-services": "tells addresses of servers that speak another protocol",
@@ -90,6 +92,7 @@ class LoopbackOptions:
     :param topology: ``random``, ``ring`` or ``star``.
     :param degree: number of nodes that each node dials in a random graph.
     :param edges: the connections themselves, as pairs of node numbers from 0, instead of a topology.
+    :param hidden: number of nodes that dial others and do not listen, as behind NAT.
     :param dead: number of addresses that nodes tell and at which nobody listens.
     :param liars: number of lying nodes by kind; see :data:`LIARS`.
     :param port: TCP port of all nodes.
@@ -103,6 +106,7 @@ class LoopbackOptions:
     topology: str = "random"
     degree: int = 8
     edges: Sequence[Edge] | None = None
+    hidden: int = 0
     dead: int = 0
     liars: Mapping[str, int] = attrs.field(factory=dict)
     port: int = REGTEST.default_port
@@ -117,7 +121,12 @@ class LoopbackOptions:
         unknown = sorted(set(self.liars) - set(LIARS))
         if unknown:
             raise FieldError("liars", ", ".join(unknown), f"of the kinds {', '.join(LIARS)}")
-        for name, number in (("degree", self.degree), ("dead", self.dead), *self.liars.items()):
+        for name, number in (
+            ("degree", self.degree),
+            ("hidden", self.hidden),
+            ("dead", self.dead),
+            *self.liars.items(),
+        ):
             if not 0 <= number <= MAX_NODES:
                 raise FieldError(name, number, f"a whole number from 0 to {MAX_NODES}")
         for edge in self.edges or ():
@@ -145,7 +154,7 @@ class Place:
 
     :ivar number: index in :attr:`Plan.places`.
     :ivar ip: the four bytes of the address.
-    :ivar kind: ``honest``, ``dead``, ``bystander``, or a kind of liar.
+    :ivar kind: ``honest``, ``hidden``, ``dead``, ``bystander``, or a kind of liar.
     :ivar profile: index of its profile.
     :ivar known: numbers of the places that it knows, apart from its neighbours.
     """
@@ -171,21 +180,22 @@ class Plan:
     """All addresses and connections of a network.
 
     :ivar places: honest nodes first, in the order of their numbers.
-    :ivar edges: connections between honest nodes. Liars have none.
+    :ivar edges: connections, of which honest and hidden nodes dial. Liars have none.
     """
 
     options: LoopbackOptions
     places: Sequence[Place]
     edges: Sequence[Edge]
     dialled_by: Sequence[Sequence[int]] = attrs.field(init=False)
-    """For each honest node the numbers of those that dial it."""
+    """For each honest node the numbers of those that dial it and listen themselves."""
     number_of: Mapping[str, int] = attrs.field(init=False)
     """The numbers of places by host."""
 
     def __attrs_post_init__(self) -> None:
         dialled_by: list[list[int]] = [[] for _ in range(self.options.nodes)]
         for dialler, dialled in self.edges:
-            dialled_by[dialled].append(dialler)
+            if dialler < self.options.nodes:
+                dialled_by[dialled].append(dialler)
         object.__setattr__(self, "dialled_by", dialled_by)
         object.__setattr__(self, "number_of", {place.host: place.number for place in self.places})
 
@@ -214,15 +224,21 @@ class Plan:
     def truth(self) -> dict[str, Any]:
         """Return a description for JSON, against which a map of the network can be checked.
 
-        ``nodes`` and ``edges`` hold the honest nodes and the connections between them, ``A`` of a pair having dialled
-        ``B``; ``dead``, ``liars`` and ``bystanders`` the other addresses that nodes tell.
+        ``nodes`` and ``edges`` hold the honest nodes that listen and the connections between them, ``A`` of a pair
+        having dialled ``B``. ``hidden`` has the hosts of hidden nodes, and ``hidden_edges`` the connections that they
+        have dialled; ``dead``, ``liars`` and ``bystanders`` have the other addresses that nodes tell.
         """
-        names = [str(place) for place in self.places]
+        names = [place.host if place.kind == HIDDEN else str(place) for place in self.places]
+        edges: dict[bool, list[list[str]]] = {False: [], True: []}
+        for dialler, dialled in self.edges:
+            edges[self.places[dialler].kind == HIDDEN].append([names[dialler], names[dialled]])
         return {
             "network": REGTEST.name,
             "seed": self.options.seed,
             "nodes": names[: self.options.nodes],
-            "edges": [[names[dialler], names[dialled]] for dialler, dialled in self.edges],
+            "edges": edges[False],
+            "hidden": [place.host for place in self.of_kind(HIDDEN)],
+            "hidden_edges": edges[True],
             "dead": [str(place) for place in self.of_kind(DEAD)],
             "liars": [{"address": str(place), "kind": place.kind} for place in self.of_kind(*LIARS)],
             "bystanders": [str(place) for place in self.of_kind(BYSTANDER)],
@@ -236,18 +252,23 @@ def make_plan(options: LoopbackOptions) -> Plan:
     found from any, besides others at random; each other address is known to some honest nodes.
     """
     # a source for each purpose: dead nodes and liars change nothing of the honest ones
-    random = {name: Random(f"{options.seed} {name}") for name in ("edges", "known", "addresses", "profiles")}
+    random = {name: Random(f"{options.seed} {name}") for name in ("edges", "known", "addresses", "profiles", "hidden")}
     liars = [kind for kind in LIARS for _ in range(options.liars.get(kind, 0))]
     bystanders = BYSTANDERS if options.liars.get("other-services") else 0
     kinds = [HONEST] * options.nodes + liars + [BYSTANDER] * bystanders + [DEAD] * options.dead
+    first_hidden = len(kinds)
+    kinds += [HIDDEN] * options.hidden
     if options.edges is None:
         edges = TOPOLOGIES[options.topology](options.nodes, options.degree, random["edges"])
     else:
         edges = [(dialler, dialled) for dialler, dialled in options.edges]
+    for number in range(first_hidden, len(kinds)):
+        dialled = random["hidden"].sample(range(options.nodes), min(options.degree, options.nodes))
+        edges += [(number, other) for other in dialled]
     known: list[list[int]] = [[] for _ in range(options.nodes)]
     for number, kind in enumerate(kinds):
-        # nobody honest tells the address of a server that is no node
-        if kind != BYSTANDER:
+        # nobody honest tells the address of a server that is no node, or of a node that does not listen
+        if kind not in (BYSTANDER, HIDDEN):
             for teller in random["known"].sample(range(options.nodes), min(TOLD_BY, options.nodes)):
                 known[teller].append(number)
     for number in range(options.nodes):

@@ -6,7 +6,7 @@ import gc
 import resource
 
 from txsoter.errors import LocalError
-from txsoter.testing.loopback.plan import DEAD, Plan
+from txsoter.testing.loopback.plan import DEAD, HIDDEN, Plan
 
 __all__ = ["TooManyFiles", "own_process", "processes_for"]
 
@@ -39,7 +39,7 @@ def files_needed(plan: Plan, processes: int) -> int:
     """
     needed = [0] * processes
     for place in plan.places:
-        needed[place.number % processes] += place.kind != DEAD
+        needed[place.number % processes] += place.kind not in (DEAD, HIDDEN)
     for dialler, dialled in plan.edges:
         needed[dialler % processes] += 1
         needed[dialled % processes] += 1
