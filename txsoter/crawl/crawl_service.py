@@ -174,3 +174,8 @@ class CrawlService(Service):
     def visits(self) -> int:
         """The number of visits that have ended."""
         return self._crawler.visits
+
+    def summary(self) -> list[str]:
+        """How it goes, in a line for a log."""
+        counts = ", ".join(f"{number} {words}" for words, number in self.counts().items())
+        return [f"crawl: {self.visits} visits; {counts}"]
