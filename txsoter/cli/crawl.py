@@ -29,7 +29,6 @@ from txsoter.command_line import (
 )
 from txsoter.core.sanitize import sanitize
 from txsoter.crawl.crawl_service import CrawlService
-from txsoter.crawl.map_formats import map_json
 from txsoter.crawl.network_map import NetworkMap, NodeKind
 from txsoter.crawl.rules import CrawlRules
 from txsoter.crawl.stored_map import StoredCrawl
@@ -294,10 +293,15 @@ async def crawl(reactor: Any, options: argparse.Namespace, named: list[tuple[str
             elapsed = now() - began
             found = service.map()
             await service.stopService()
-    if options.json == "-":
-        sys.stdout.write(map_json(found))
-    elif options.json is not None:
-        Path(options.json).write_text(map_json(found), encoding="utf-8")
+    if options.json is not None:
+        # not before: it loads the status page's part for texts, and with that the web server
+        from txsoter.crawl.map_formats import map_json
+
+        text = map_json(found)
+        if options.json == "-":
+            sys.stdout.write(text)
+        else:
+            Path(options.json).write_text(text, encoding="utf-8")
     if options.json != "-":
         print("\n".join(_summary(found, service.visits, elapsed)))
     if options.once and not found.reachable:
