@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
 from unittest import TestCase
 
 from txsoter.crawl.aliases import MAX_ENDS, OwnEnds
 from txsoter.crawl.visit_result import VisitResult
 from txsoter.service.book.places import Place
 from txsoter.test.crawl.visits import World, answered, internet
-from txsoter.test.service.book.support import at
+from txsoter.test.service.book.support import at, ip
 
 P, Q, OTHER, LIAR = (internet(number) for number in range(4))
 HERE = "192.0.2.9"
@@ -26,9 +28,8 @@ class AliasTests(TestCase):
         # our end of the visit that is open, by address; both of a pair are
         self.open: dict[Place, Place] = {}
 
-    def says(self, *places: Place, **fields: object) -> None:
+    def says(self, *places: Place, inbound: Sequence[Place] = (), **fields: Any) -> None:
         """Let one node answer at several addresses."""
-        inbound = fields.pop("inbound", ())
 
         def answer(place: Place) -> VisitResult:
             own = self.open[place]
@@ -47,6 +48,7 @@ class AliasTests(TestCase):
                 for place in places:
                     self.port += 1
                     self.open[place] = at(HERE, self.port)
+                    atlas.connected(place, self.open[place])
                 atlas.visited(tuple(map(self.world.visit, places)), self.world.now)
             if atlas.is_finished:
                 return
@@ -136,6 +138,8 @@ class AliasTests(TestCase):
                 while places := self.world.atlas.next_visit(self.world.now):
                     self.port += 2
                     self.open = {place: at(HERE, self.port + number) for number, place in enumerate(places)}
+                    for place, end in self.open.items():
+                        self.world.atlas.connected(place, end)
                     self.world.atlas.visited(tuple(map(self.world.visit, places)), self.world.now)
                 self.world.now += 10
 
@@ -155,37 +159,38 @@ class AliasTests(TestCase):
 
 
 class OwnEndsTests(TestCase):
-    def result(self, number: int, seen_as: str = "198.18.1.1", own_end: bool = True) -> VisitResult:
-        place = Place(at("192.168.0.2").ip, 1 + number % 65_535)
-        return answered(internet(1), own_end=place if own_end else None, seen_as=at(seen_as, 77))
+    def own(self, number: int) -> Place:
+        return Place(at("192.168.0.2").ip, 1 + number % 65_535)
+
+    def result(self, number: int) -> VisitResult:
+        return answered(internet(1), own_end=self.own(number))
 
     def test_most_networks_say_where_we_are(self) -> None:
         """A connection is known by our own port, at the address that most see us at, and at our socket's."""
         ends = OwnEnds()
         for voter in range(3):
-            ends.note(self.result(voter, "198.18.1.1"), bytes([voter]))
-        ends.note(self.result(9, "6.6.6.6"), rb"\9")
-        self.assertEqual(ends.public_ip(), at("198.18.1.1").ip)
+            ends.vote(bytes([voter]), ip("198.18.1.1"))
+        ends.vote(b"\x09", ip("6.6.6.6"))
+        self.assertEqual(ends.public_ip(), ip("198.18.1.1"))
         self.assertEqual(ends.of(self.result(5)), {at("192.168.0.2", 6), at("198.18.1.1", 6)})
-        self.assertIn(at("198.18.1.1", 10), ends.recent)
-        self.assertNotIn(at("6.6.6.6", 10), ends.recent)
+        ends.connected(internet(1), self.own(9))
+        self.assertEqual(ends.recent, {at("198.18.1.1", 10): internet(1), at("192.168.0.2", 10): internet(1)})
 
     def test_without_a_majority(self) -> None:
         ends = OwnEnds()
         self.assertIsNone(ends.public_ip())
         for voter in range(2):
-            ends.note(self.result(1, f"198.18.1.{voter}"), bytes([voter]))
+            ends.vote(bytes([voter]), ip(f"198.18.1.{voter}"))
         self.assertIsNone(ends.public_ip())
         self.assertEqual(ends.of(self.result(1)), {at("192.168.0.2", 2)})
 
     def test_without_an_address_of_ours(self) -> None:
-        ends = OwnEnds()
-        ends.note(self.result(1, own_end=False), b"1")
-        self.assertEqual((len(ends.recent), ends.of(self.result(1, own_end=False))), (0, frozenset()))
+        self.assertEqual(OwnEnds().of(answered(internet(1))), frozenset())
 
     def test_only_so_many_are_remembered(self) -> None:
         ends = OwnEnds()
         for number in range(MAX_ENDS + 500):
-            ends.note(self.result(number), number.to_bytes(4, "big"))
+            ends.vote(number.to_bytes(4, "big"), ip("6.6.6.6"))
+            ends.connected(internet(1), self.own(number))
         self.assertEqual(len(ends.recent), MAX_ENDS)
-        self.assertLess(len(ends._votes), 300)
+        self.assertEqual(ends.public_ip(), ip("6.6.6.6"))

@@ -7,6 +7,7 @@ from unittest import TestCase
 from txsoter.crawl.atlas import MAX_HINTS, NO_IPV6
 from txsoter.crawl.rules import CrawlRules
 from txsoter.crawl.visit_result import Outcome
+from txsoter.service.book.places import Place
 from txsoter.test.crawl.visits import World, answered, failed, internet
 from txsoter.test.service.book.support import DAY, HOUR, at
 
@@ -132,6 +133,7 @@ class KindsTests(TestCase):
         """A node tells us of ourselves, by the address that it sees us at."""
         own = at("198.18.1.1", 40_001)
         self.world.says(A, own_end=own, seen_as=own, told=[own], inbound=[own])
+        self.world.atlas.connected(A, own)
         self.world.finish()
         self.assertEqual(set(self.world.kinds()), {str(A), str(B), str(C)})
         self.assertEqual(self.world.edges(), {})
@@ -143,7 +145,7 @@ class AgainTests(TestCase):
     def setUp(self) -> None:
         self.world = World(revisit=600.0)
 
-    def visits(self, place: object) -> int:
+    def visits(self, place: Place) -> int:
         return self.world.visited.count(place)
 
     def test_one_that_answers_is_visited_again_each_so_many_minutes(self) -> None:
@@ -222,7 +224,7 @@ class AgainTests(TestCase):
 class QuotaTests(TestCase):
     """Liars that tell many addresses."""
 
-    def flood(self, source: int, count: int = 1000) -> list[object]:
+    def flood(self, source: int, count: int = 1000) -> list[Place]:
         return [at(f"{100 + source}.{number % 200}.{number // 200}.9") for number in range(count)]
 
     def test_a_source_introduces_only_so_many(self) -> None:

@@ -73,7 +73,8 @@ class World:
         answer = self.answers.get(place)
         if answer is None:
             return failed(place)
-        return answer() if callable(answer) else answer
+        result: VisitResult = answer() if callable(answer) else answer
+        return result
 
     def run(self, seconds: float = 0.0, step: float = 1.0) -> None:
         """Make all visits that are due until then; each takes no time."""
