@@ -28,6 +28,7 @@ COMMANDS = {
     "peer-info": "dial a node, and print its version, the addresses it knows, and ping times",
     "watch": "dial a node, and print the blocks and transactions that it announces",
     "fetch": "download and verify all blocks of a node, and print the DAG",
+    "crawl": "map a network: its nodes, and who is connected to whom",
     "capture": "show and replay recorded conversations, or read them from a pcap file",
     "book": "print the address book of twistd soter",
 }
