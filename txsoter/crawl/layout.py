@@ -20,7 +20,7 @@ __all__ = ["Point", "layout"]
 Point = tuple[float, float]
 
 CORE = 1500
-"""Nodes of which a first picture is made, those with the most neighbours; the others are put beside their neighbours."""
+"""Nodes of which a first picture is made, those with the most neighbours; the others are put beside these."""
 
 ITERATIONS = 120
 """The most steps of a computation; with more the picture gets no better."""
@@ -159,7 +159,7 @@ def _balanced(at: Mapping[int, Point], pairs: Sequence[tuple[int, int]]) -> floa
 
 
 def _fitted(placed: Mapping[int, Point]) -> dict[int, Point]:
-    """Positions moved and scaled so that nearly all are in the unit circle; those further out are drawn in to its edge."""
+    """Positions moved and scaled so that nearly all are in the unit circle; the others are drawn in to its edge."""
     middle = [sum(point[axis] for point in placed.values()) / max(1, len(placed)) for axis in (0, 1)]
     moved = {node: (x - middle[0], y - middle[1]) for node, (x, y) in placed.items()}
     radii = sorted(math.hypot(*point) for point in moved.values())

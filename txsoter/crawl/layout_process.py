@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
@@ -63,10 +63,13 @@ class LayoutProcess:
         self._running.discard(process)
         return result
 
-    def stop(self) -> None:
-        """Kill what runs: its layout fails."""
-        for process in list(self._running):
+    def stop(self) -> Deferred[None]:
+        """Kill what runs: its layout fails. Fires once it is gone."""
+        running = list(self._running)
+        ended = [process.ended() for process in running]
+        for process in running:
             process.kill()
+        return gatherResults(ended).addCallback(lambda _: None)
 
 
 _PIPES = {0: "w", 1: "r", 2: "r"}
@@ -82,6 +85,7 @@ def _positions(output: bytes, count: int) -> list[Point]:
 class _Process(ProcessProtocol):
     def __init__(self, reactor: Any, request: bytes, seconds: float) -> None:
         self.done: Deferred[Any] = Deferred()
+        self._ended: list[Deferred[None]] = []
         self._reactor = reactor
         self._request = request
         self._seconds = seconds
@@ -106,13 +110,19 @@ class _Process(ProcessProtocol):
     def errReceived(self, data: bytes) -> None:
         self._errors = (self._errors + data)[-2000:]
 
+    def ended(self) -> Deferred[None]:
+        """Fire once it is gone, however."""
+        ended: Deferred[None] = Deferred()
+        self._ended.append(ended)
+        return ended
+
     def kill(self) -> None:
         """End it at once."""
         transport: Any = self.transport
         if transport.pid is not None:
             transport.signalProcess("KILL")
 
-    def processEnded(self, reason: Failure) -> None:  # type: ignore[override]
+    def processEnded(self, reason: Failure) -> None:
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
         status: Any = reason.value
@@ -121,6 +131,8 @@ class _Process(ProcessProtocol):
         else:
             last = self._errors.decode("utf-8", "replace").strip().splitlines()[-1:]
             self.done.errback(LayoutFailed("; ".join([str(status), *last])))
+        for each in self._ended:
+            each.callback(None)
 
 
 def main() -> None:
