@@ -63,7 +63,7 @@ class MapAnswers:
         }
 
     def _page(self, request: Request) -> int:
-        return send_page(request, one_piece(__package__, "map.html", "map.css", "map.js"))
+        return send_page(request, one_piece(__package__, "map.html", "map.css", "map_canvas.js", "map.js"))
 
     def _json(self, request: Request) -> int:
         self._picture.look()

@@ -15,17 +15,18 @@ __all__ = ["one_piece", "send_page"]
 
 
 @lru_cache(maxsize=8)
-def one_piece(package: str, html_name: str, style_name: str, script_name: str) -> tuple[bytes, bytes]:
+def one_piece(package: str, html_name: str, style_name: str, *script_names: str) -> tuple[bytes, bytes]:
     """Return a page with its style and script in it, and the policy that lets a browser run and fetch these alone.
 
     :param package: whose files they are.
-    :param html_name: has ``/* style */`` and ``/* script */`` where the other two belong.
+    :param html_name: has ``/* style */`` and ``/* script */`` where the others belong.
+    :param script_names: scripts that become one.
     """
     folder = files(package)
     html = folder.joinpath(html_name).read_text("utf-8")
     hashes = []
-    for mark, name in (("/* style */", style_name), ("/* script */", script_name)):
-        text = folder.joinpath(name).read_text("utf-8")
+    for mark, names in (("/* style */", (style_name,)), ("/* script */", script_names)):
+        text = "".join(folder.joinpath(name).read_text("utf-8") for name in names)
         html = html.replace(mark, text)
         hashes.append(b64encode(sha256(text.encode()).digest()).decode())
     style, script = hashes
