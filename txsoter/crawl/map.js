@@ -3,7 +3,7 @@
 (() => {
   const QUIET = 40; // seconds without a sign of life after which the connection counts as lost
   const HIDDEN = 60; // seconds after which a page that nobody sees asks no more
-  const ROWS = 100; // rows of the table of nodes
+  const ROWS = 25; // rows of the table of nodes, at first
   const CLASSES = 5; // programs with a colour and a shape of their own
   const $ = (id) => document.getElementById(id);
   const number = new Intl.NumberFormat("en");
@@ -38,7 +38,7 @@
   };
   const mark = (kind, hollow) =>
     draw("svg", { viewBox: "-1.6 -1.6 3.2 3.2", class: `mark k${kind}`, "aria-hidden": "true" },
-      draw("path", { d: SHAPES[kind], class: hollow ? "" : "full", "stroke-width": hollow ? 0.4 : 0 }));
+      draw("path", { d: SHAPES[kind], class: hollow ? "" : "full" }));
   const bar = (words, count, whole) => {
     const item = make("li");
     item.append(make("span", "", words), make("span", "muted", `${number.format(count)} · ${percent(count, whole)}`));
@@ -361,7 +361,7 @@
     $("growth").setAttribute("aria-label", `from ${reachable[0]} to ${reachable[reachable.length - 1]} nodes`);
     const stroke = (kind, words) => {
       const item = make("li");
-      item.append(draw("svg", { viewBox: "0 0 14 14", class: `mark ${kind}`, "aria-hidden": "true" }, draw("path", { d: "M0 7H14" })), make("span", "", words));
+      item.append(draw("svg", { viewBox: "0 0 14 14", class: `mark ${kind}`, "aria-hidden": "true" }, draw("path", { d: "M0 7H14", class: "line" })), make("span", "", words));
       return item;
     };
     $("growth-names").replaceChildren(stroke("", `all: ${number.format(reachable[reachable.length - 1])}`), ...lines.map(([kind, name, values]) => stroke(`k${kind}`, `${name}: ${number.format(values[values.length - 1])}`)));
@@ -429,6 +429,7 @@
     count("cuts-title", report.articulation_point_count || 0);
   };
 
+  let most = ROWS;
   let sorting = ["degree", -1]; // the field, and 1 for the smallest first
   const VALUES = { degree: (node) => node.links.length, since: (node) => (node.since === null ? null : -node.since) };
   const showTable = () => {
@@ -438,7 +439,7 @@
     // nothing known comes last, whichever way
     const compare = (a, b) => (a === b ? 0 : a === null || a === "" ? 1 : b === null || b === "" ? -1 : sign * (a < b ? -1 : 1));
     const sorted = found.map((node) => [value(node), node]).sort(([a, one], [b, other]) => compare(a, b) || (one.name < other.name ? -1 : 1));
-    fillTable("nodes", sorted.slice(0, ROWS).map(([, node]) => cells(
+    fillTable("nodes", sorted.slice(0, most).map(([, node]) => cells(
       ["", nameButton(node.name)],
       ["agent", node.agent || "–"],
       ["state", [mark(KINDS[node.kind], node.kind !== "reachable"), KIND_WORDS[node.kind]]],
@@ -448,9 +449,10 @@
       ["num", node.since === null ? "–" : duration(now() - node.since), "Up for"],
     )));
     put($("nodes-empty"), version === null ? "Waiting for the first map…" : list.length ? "No node is like that." : "No nodes are known yet.");
-    const rest = found.length - ROWS;
-    $("nodes-more").hidden = rest <= 0 && !data.not_shown;
-    put($("nodes-more"), `and ${plural(Math.max(0, rest) + (data.not_shown || 0), "node", "nodes")} more; find them by address or program above`);
+    const rest = Math.max(0, found.length - most);
+    $("nodes-more").hidden = !rest && !data.not_shown;
+    put($("nodes-rest"), `and ${plural(rest + (data.not_shown || 0), "node", "nodes")} more`);
+    $("nodes-further").hidden = !rest || most >= 1000;
     count("nodes-title", found.length);
   };
   for (const head of document.querySelectorAll("[data-sort]")) {
@@ -462,6 +464,10 @@
       showTable();
     });
   }
+  $("nodes-further").addEventListener("click", () => {
+    most *= 2;
+    showTable();
+  });
   const markSorting = () => {
     for (const head of document.querySelectorAll("[data-sort]")) {
       if (head.dataset.sort === sorting[0]) head.setAttribute("aria-sort", sorting[1] > 0 ? "ascending" : "descending");

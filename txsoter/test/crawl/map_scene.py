@@ -7,6 +7,7 @@ picture that stands in the README.
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,7 +21,7 @@ from twisted.internet.threads import deferToThread
 from txsoter.crawl.map_service import MapService
 from txsoter.crawl.map_shares import GrowthSample
 from txsoter.crawl.network_map import NetworkMap
-from txsoter.test.crawl.maps import NOW, chance_map
+from txsoter.test.crawl.maps import chance_map
 
 __all__ = ["MapScene"]
 
@@ -44,7 +45,9 @@ class MapScene:
     def _history(self, host: str, port: int) -> list[list[float]]:
         random = Random(host)
         bad = random.randrange(160)
-        return [[NOW - 3600 * (168 - hour), 12, 12 if not bad <= hour < bad + 5 else 2] for hour in range(168)]
+        return [
+            [self.map.when - 3600 * (168 - hour), 12, 12 if not bad <= hour < bad + 5 else 2] for hour in range(168)
+        ]
 
     def _grow(self) -> None:
         last = GrowthSample.of(self.map)
@@ -98,7 +101,9 @@ def picture(url: str, path: Path) -> None:
 
 async def main(reactor: Any, options: argparse.Namespace) -> None:
     """Serve the scene, and take a picture if one is wanted."""
-    scene = MapScene(reactor, chance_map(options.nodes, options.edges), growth=True, port=options.port)
+    scene = MapScene(
+        reactor, chance_map(options.nodes, options.edges, when=time.time()), growth=True, port=options.port
+    )
     scene.start()
     print(scene.url)
     if options.screenshot is None:
@@ -111,7 +116,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--screenshot", type=Path)
     parser.add_argument("--nodes", type=int, default=300)
-    parser.add_argument("--edges", type=int, default=1500)
+    parser.add_argument("--edges", type=int, default=1000)
     parser.add_argument("--port", type=int, default=0)
     given = parser.parse_args()
     react(lambda reactor: ensureDeferred(main(reactor, given)))
