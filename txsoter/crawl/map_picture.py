@@ -7,7 +7,6 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -15,7 +14,7 @@ from txsoter.clock import TimeStamps, monotonic
 from txsoter.crawl.layout import Point
 from txsoter.crawl.map_feed import MapFeed
 from txsoter.crawl.map_formats import json_line
-from txsoter.crawl.map_graph import GraphReport, analyse, indexed_edges
+from txsoter.crawl.map_graph import GraphReport, indexed_edges
 from txsoter.crawl.map_rows import Locate
 from txsoter.crawl.map_view import MapView, difference, view_of, whole
 from txsoter.crawl.network_map import NetworkMap
@@ -48,11 +47,7 @@ class Layouts(Protocol):
 
 
 Analyses = Callable[[NetworkMap], Deferred[GraphReport]]
-
-
-def analyse_in_thread(network_map: NetworkMap) -> Deferred[GraphReport]:
-    """Return the report on a map, made in a thread of the reactor's pool."""
-    return deferToThread(analyse, network_map)
+"""Make reports on maps, without keeping the reactor waiting."""
 
 
 class MapPicture:
@@ -62,8 +57,8 @@ class MapPicture:
 
     :param feed: has the map.
     :param layouts: computes positions.
-    :param locate: says in which country an address is.
     :param analyses: makes reports on maps.
+    :param locate: says in which country an address is.
     :ivar version: of what is shown; another number when that has changed.
     """
 
@@ -77,8 +72,8 @@ class MapPicture:
         feed: MapFeed,
         clock: IReactorTime,
         layouts: Layouts,
+        analyses: Analyses,
         locate: Locate | None = None,
-        analyses: Analyses = analyse_in_thread,
     ) -> None:
         self.version = 0
         self._feed = feed

@@ -8,11 +8,13 @@ from typing import Any
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from txsoter.crawl.layout_process import LayoutProcess
 from txsoter.crawl.map_answers import History, MapAnswers
 from txsoter.crawl.map_feed import MapFeed
+from txsoter.crawl.map_graph import GraphReport, analyse
 from txsoter.crawl.map_picture import MapPicture
 from txsoter.crawl.map_rows import Locate
 from txsoter.crawl.network_map import NetworkMap
@@ -59,10 +61,11 @@ class MapService(MultiService):
         if reactor is None:
             # not before: the user may choose which one is installed
             from twisted.internet import reactor
+        self._reactor = reactor
         self.feed = MapFeed(source, reactor)
         MultiService.addService(self, self.feed)
         self._layouts = LayoutProcess(reactor)
-        picture = MapPicture(self.feed, reactor, self._layouts, locate)
+        picture = MapPicture(self.feed, reactor, self._layouts, self._analyse, locate)
         self._streams = EventStreams(picture, reactor)
         self._answers = MapAnswers(self.feed, picture, self._streams, locate, history).by_path()
         self._listening: ListeningService | None = None
@@ -74,6 +77,9 @@ class MapService(MultiService):
             guard: Any = self._guard
             self._listening = ListeningService(endpoint, name, guard)
             MultiService.addService(self, self._listening)
+
+    def _analyse(self, network_map: NetworkMap) -> Deferred[GraphReport]:
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), analyse, network_map)
 
     def pages(self) -> Mapping[bytes, Answer]:
         """Return what answers each path, for a status page."""

@@ -94,7 +94,7 @@ class LayoutTests(TestCase):
 
 
 class Reactor(Clock):
-    """Starts processes in memory.
+    """Starts processes in memory, and calls in other threads at once.
 
     :ivar process: the last one.
     :ivar said: what was written to it.
@@ -108,6 +108,15 @@ class Reactor(Clock):
         self.process, self.said = process, b""
         process.transport = self
         process.connectionMade()
+
+    def getThreadPool(self) -> Any:
+        return self
+
+    def callInThreadWithCallback(self, done: Any, call: Any, *arguments: Any, **keywords: Any) -> None:
+        done(True, call(*arguments, **keywords))
+
+    def callFromThread(self, call: Any, *arguments: Any) -> None:
+        call(*arguments)
 
     def write(self, data: bytes) -> None:
         self.said += data
