@@ -501,6 +501,7 @@
   let again = null;
   let loading = null;
   let newest = 0; // the version that was last heard of
+  let isOurs = false; // whether what is shown came by way of this connection, so that its events fit
   const link = (state, words) => {
     document.body.dataset.link = state;
     put($("link-text"), words);
@@ -523,6 +524,7 @@
       const whole = await loading;
       offset = whole.now - Date.now() / 1000;
       load(whole);
+      isOurs = true;
       render();
       alive();
     } catch {
@@ -542,10 +544,14 @@
     close();
     heard = Date.now();
     source = new EventSource("map/events");
+    // another process may be there now, which counts from one again
+    source.addEventListener("open", () => {
+      isOurs = false;
+    });
     source.addEventListener("message", (event) => {
       const news = JSON.parse(event.data);
       newest = news.version;
-      if (version === null || (news.version !== version && news.base !== version)) {
+      if (!isOurs || (news.version !== version && news.base !== version)) {
         loadAll();
       } else if (news.base === version) {
         change(news);
