@@ -16,7 +16,8 @@
     if (s < 60) return `${s} s`;
     if (s < 3600) return `${Math.floor(s / 60)} min`;
     if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
-    return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+    if (s < 864000) return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+    return `${Math.floor(s / 86400)} d`;
   };
   const plural = (count, one, many) => `${number.format(count)} ${count === 1 ? one : many}`;
   const percent = (part, whole) => (whole ? `${((100 * part) / whole).toFixed(part / whole < 0.0995 ? 1 : 0)} %` : "–");
@@ -420,7 +421,7 @@
     const report = data.report || { eclipse_candidates: [], articulation_points: [] };
     fillTable("eclipse", report.eclipse_candidates.slice(0, 12).map(([name, group, behind, many]) => {
       const why = [];
-      if (group !== null) why.push(`all its neighbours are in ${group}. `);
+      if (group !== null) why.push(`all its neighbours are in ${group}${behind === null ? "" : "; "}`);
       if (behind !== null) why.push("reached only by way of ", known(behind));
       return cells(["", known(name)], ["", why], ["num", number.format(many)]);
     }));
