@@ -6,6 +6,7 @@ import getopt
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +18,8 @@ from twisted.python.usage import UsageError
 
 from txsoter.clock import use_monotonic_time
 from txsoter.core.log_text import MessageLog
+from txsoter.crawl.crawl_service import CrawlService
+from txsoter.crawl.rules import CrawlRules
 from txsoter.errors import FieldError, TxsoterError
 from txsoter.networks import REGTEST, SIMNET, network_named
 from txsoter.peer.config import PeerConfig
@@ -56,6 +59,9 @@ _COUNTS = (
 )
 _BUDGET = made.size("memory-budget", off=True)
 
+_CRAWL = CrawlRules()
+_SECONDS = partial(made.seconds, off=False)
+
 _LOG_RATE = made.number("log-rate", 1, off=True)
 
 _COMMAND_LINE_ONLY = ("config", "help", "version", "verbose", "book", "book-json")
@@ -71,6 +77,7 @@ class Options(BaseOptions):
     :ivar listens: name and endpoint of each ``--listen``.
     :ivar connects: name and endpoint of each ``--connect``.
     :ivar node: what they make of NodeSettings.
+    :ivar crawl: the rules of ``--crawl``, or None without.
     """
 
     synopsis = "[options]"
@@ -107,9 +114,20 @@ class Options(BaseOptions):
             f"Bytes that all connections may hold together; or {OFF}.",
             _BUDGET,
         ],
-        ["outbound", None, None, "Peers to find: 8; 0 with --connect, on simnet, on regtest.", made.number("outbound")],
+        [
+            "outbound",
+            None,
+            None,
+            "Peers to find: 8; 0 with --connect or --crawl, on simnet and regtest.",
+            made.number("outbound"),
+        ],
         ["outbound-endpoint", None, "tcp:{host}:{port}:timeout=10", "How they are dialled, such as tor:{host}:{port}."],
-        ["state", None, None, "Folder of the address book; without it that is forgotten with the process."],
+        [
+            "state",
+            None,
+            None,
+            "Folder of the address book and of --crawl; without it the book is forgotten with the process.",
+        ],
         ["ban-hours", None, 4.0, "Hours for which who has misbehaved is refused.", made.hours],
         ["status", None, None, "Endpoint of the status page, such as tcp:8556; on loopback unless it says else."],
         ["metrics", None, None, "Endpoint of the metrics for Prometheus, such as tcp:9556; as --status."],
@@ -122,6 +140,24 @@ class Options(BaseOptions):
             "Bytes of one connection; its oldest go.",
             made.size("capture-connection"),
         ],
+        ["revisit", None, _CRAWL.revisit, "Seconds until a node that answers is visited again.", _SECONDS("revisit")],
+        ["stay", None, _CRAWL.stay, "Seconds that a visit lasts at least.", _SECONDS("stay")],
+        ["max-dials", None, _CRAWL.max_dials, "Visits at a time.", made.number("max-dials", 1)],
+        [
+            "dials-per-second",
+            None,
+            int(_CRAWL.dials_per_second),
+            "Visits begun in a second.",
+            made.number("dials-per-second", 1),
+        ],
+        [
+            "dials-per-network",
+            None,
+            _CRAWL.dials_per_network,
+            "Visits at a time in one /24 of IPv4 or /48 of IPv6.",
+            made.number("dials-per-network", 1),
+        ],
+        ["max-nodes", None, _CRAWL.max_nodes, "Addresses that a crawl knows at a time.", made.number("max-nodes", 1)],
         ["log-rate", None, int(LOG_RATE), f"Log lines of one kind a second; or {OFF}.", _LOG_RATE],
         ["config", None, None, "TOML file with options, named as here; what is given here wins."],
     ]
@@ -130,6 +166,8 @@ class Options(BaseOptions):
         ["strict", None, "Close on unknown commands, as soterd does."],
         ["no-seeds", None, "Do not ask the network's seeds when too few peers are known."],
         ["allow-unroutable", None, "Let loopback and private addresses into the address book."],
+        ["crawl", None, "Map the network: visit all nodes again and again, and keep the map in --state."],
+        ["ipv6", None, "Visit IPv6 addresses, too, of which a soterd may die: it cannot tell of IPv6 peers."],
         ["json-logs", None, "Log each event as a JSON object."],
         ["book", None, "Show the address book in --state as a table, and end."],
         ["book-json", None, "Show it as JSON, and end."],
@@ -137,6 +175,7 @@ class Options(BaseOptions):
 
     config: PeerConfig
     node: NodeSettings
+    crawl: CrawlRules | None
 
     def __init__(self) -> None:
         BaseOptions.__init__(self)
@@ -242,8 +281,10 @@ class Options(BaseOptions):
             self._show_book()
         self.config = self._make_config()
         self.node = self._make_node()
-        if not (self["listen"] or self["connect"] or self.node.outbound):
-            raise BadOption("--listen ENDPOINT, --connect ENDPOINT or --outbound N is needed, at least one of them")
+        self.crawl = self._make_crawl() if self["crawl"] else None
+        if not (self["listen"] or self["connect"] or self.node.outbound or self.crawl):
+            needed = "--listen ENDPOINT, --connect ENDPOINT, --outbound N or --crawl"
+            raise BadOption(f"{needed} is needed, at least one of them")
         self.listens = [
             (text, made.endpoint("listen", serverFromString, text, "tcp:18555:interface=127.0.0.1"))
             for text in self["listen"]
@@ -270,7 +311,7 @@ class Options(BaseOptions):
 
     def _make_node(self) -> NodeSettings:
         network = self.config.network
-        alone = bool(self["connect"]) or network.magic in (SIMNET.magic, REGTEST.magic)
+        alone = bool(self["connect"] or self["crawl"]) or network.magic in (SIMNET.magic, REGTEST.magic)
         outbound = self["outbound"] if self["outbound"] is not None else 0 if alone else OUTBOUND
         if outbound and network.magic == SIMNET.magic:
             raise BadOption(f"--outbound {outbound}: must be 0 on simnet, where nothing is ever learned")
@@ -295,6 +336,22 @@ class Options(BaseOptions):
             capture=None if self["capture"] is None else Path(self["capture"]).absolute(),
             capture_total=self["capture-total"],
             capture_connection=self["capture-connection"],
+        )
+
+    def _make_crawl(self) -> CrawlRules:
+        if self["state"] is None:
+            raise BadOption("--crawl: needs --state FOLDER, where the map is kept")
+        if not self["peer"] and (self["no-seeds"] or not self.config.network.seeds):
+            raise BadOption("--crawl: needs --peer HOST:PORT to begin with, where no seeds are asked")
+        return CrawlRules(
+            revisit=self["revisit"],
+            stay=self["stay"],
+            max_dials=self["max-dials"],
+            dials_per_second=float(self["dials-per-second"]),
+            dials_per_network=self["dials-per-network"],
+            max_nodes=self["max-nodes"],
+            allow_unroutable=bool(self["allow-unroutable"]),
+            dial_ipv6=bool(self["ipv6"]),
         )
 
     def _make_config(self) -> PeerConfig:
@@ -349,8 +406,29 @@ def makeService(options: Options) -> ProcessService:
         node.dial(endpoint, name)
     # twist's parent is another class, and keeps its own log
     twistd = options.parent if options.parent is not None and "nodaemon" in options.parent else {}
-    process = ProcessService(twistd, node.summary, bool(options["json-logs"]), options["log-rate"])
+    crawl = make_crawl(options)
+    summary = node.summary if crawl is None else lambda: [*node.summary(), *crawl.summary()]
+    process = ProcessService(twistd, summary, bool(options["json-logs"]), options["log-rate"])
     # any, for Twisted has no types here
     parent: Any = process
     parent.addService(node)
+    if crawl is not None:
+        parent.addService(crawl)
     return process
+
+
+def make_crawl(options: Options) -> CrawlService | None:
+    """The crawl that the options ask for, or None."""
+    if options.crawl is None:
+        return None
+    settings = options.node
+    return CrawlService(
+        options.config,
+        options.crawl,
+        state=settings.state,
+        named=settings.named,
+        seeds=settings.seeds,
+        endpoint_for=settings.outbound_endpoint,
+        # beside a proxy, asking for names would tell who asks
+        resolves=options.config.proxy is None and options["outbound-endpoint"].startswith("tcp:"),
+    )

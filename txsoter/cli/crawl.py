@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,10 +32,12 @@ from txsoter.crawl.crawl_service import CrawlService
 from txsoter.crawl.map_formats import map_json
 from txsoter.crawl.network_map import NetworkMap, NodeKind
 from txsoter.crawl.rules import CrawlRules
+from txsoter.crawl.stored_map import StoredCrawl
 from txsoter.errors import FieldError
-from txsoter.networks import MAINNET, Network
+from txsoter.networks import MAINNET, Network, network_named
 from txsoter.peer.config import PeerConfig
 from txsoter.progress import Progress
+from txsoter.service.book.places import place_at
 from txsoter.service.outbound import endpoints_like
 
 __all__ = ["add_arguments", "crawl"]
@@ -96,7 +99,7 @@ def add_arguments(parser: Parser) -> None:
         help="visit IPv6 addresses, too; a soterd that has an IPv6 peer dies when it is asked for its addrcache",
     )
     parser.add_argument(
-        "--endpoint",
+        "--outbound-endpoint",
         default=TEMPLATE,
         metavar="TEMPLATE",
         help=f"Twisted endpoint string by which nodes are dialled, such as tor:{{host}}:{{port}} (default: {TEMPLATE})",
@@ -110,6 +113,15 @@ def add_arguments(parser: Parser) -> None:
     )
     _add_limits(parser)
     parser.set_defaults(run=run)
+    why = parser.add_subparsers(title="commands", metavar="COMMAND").add_parser(
+        "why",
+        help="tell why an address is listed in the map or not",
+        description="Tells why an address is listed in the map of a crawl or not: never dialled, refused, on another "
+        "network, too slow, dropped, and so on. A running crawl may use the directory meanwhile.",
+    )
+    why.add_argument("place", metavar="HOST:PORT", help="the address; IPv6 in brackets")
+    why.add_argument("--state", required=True, type=Path, metavar="DIR", help="the directory of the crawl")
+    why.set_defaults(run=tell_why)
 
 
 def _add_limits(parser: Parser) -> None:
@@ -226,7 +238,7 @@ def make_service(
     )
     try:
         config = PeerConfig(network=options.network, user_agent_comments=options.comment, memory_budget=options.memory)
-        endpoint_for = endpoints_like(reactor, options.endpoint)
+        endpoint_for = endpoints_like(reactor, options.outbound_endpoint)
     except FieldError as error:
         raise UsageError(str(error)) from None
     return CrawlService(
@@ -236,10 +248,26 @@ def make_service(
         named=named,
         seeds=not named,
         endpoint_for=endpoint_for,
-        resolves=options.endpoint.startswith("tcp:"),
+        resolves=options.outbound_endpoint.startswith("tcp:"),
         reactor=reactor,
         **arguments,
     )
+
+
+def tell_why(options: argparse.Namespace) -> int:
+    """Print why an address is listed or not.
+
+    :raises CrawlError: when there is no crawl, or it cannot be read.
+    :raises UsageError: for what is no address.
+    """
+    crawl = StoredCrawl(options.state, time.time())
+    host, port = _place(options.place, network_named(crawl.network))
+    try:
+        place = place_at(host, port)
+    except FieldError as error:
+        raise UsageError(f"{options.place}: must be {error.limit}, and a port") from None
+    print(f"{place}: {crawl.why(place)}")
+    return 0
 
 
 async def crawl(reactor: Any, options: argparse.Namespace, named: list[tuple[str, int]]) -> int:

@@ -332,3 +332,9 @@ class Atlas:
             self._quotas.add(candidate.debtor, place)
             candidate.rank = self._quotas.count(candidate.debtor)
         self._plan(candidate, due)
+
+    def release_orphans(self) -> None:
+        """List addresses by themselves whose node is not known any more."""
+        for root in sorted(self._aliases_of):
+            if root not in self.candidates:
+                self._release_aliases(root)

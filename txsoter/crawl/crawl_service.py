@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from txsoter.crawl.atlas import Atlas
@@ -16,12 +17,14 @@ from txsoter.crawl.crawler import Crawler
 from txsoter.crawl.map_of import explain, make_map
 from txsoter.crawl.network_map import NetworkMap
 from txsoter.crawl.rules import CrawlRules
+from txsoter.crawl.store_keeper import StoreKeeper
 from txsoter.crawl.visit_result import VisitResult
 from txsoter.ip import parse_ip
 from txsoter.peer.config import PeerConfig
 from txsoter.service.book.book_time import BookTime
 from txsoter.service.book.places import Place, place_at
 from txsoter.service.book.seeds import resolve
+from txsoter.service.book.worker import OwnThread, Worker
 from txsoter.service.outbound import EndpointFor, endpoints_like
 
 __all__ = ["CrawlService"]
@@ -39,6 +42,7 @@ class CrawlService(Service):
     :param resolves: look host names up; not wanted beside a proxy, where that would tell who asks.
     :param reactor: by default the one that is installed.
     :param random: for jitter, and to choose among addresses.
+    :param worker: where the store is read and written; by default a thread of its own.
     :param visited: called with each result.
     """
 
@@ -56,6 +60,7 @@ class CrawlService(Service):
         resolves: bool = True,
         reactor: Any = None,
         random: Random | None = None,
+        worker: Worker | None = None,
         visited: Callable[[VisitResult], object] | None = None,
     ) -> None:
         if reactor is None:
@@ -76,18 +81,37 @@ class CrawlService(Service):
             random,
             visited,
         )
+        self._starting: IDelayedCall | None = None
+        self._keeper: StoreKeeper | None = None
         network = config.network
+        if state is not None:
+            worker = OwnThread(reactor, "crawl") if worker is None else worker
+            self._keeper = StoreKeeper(self.atlas, state, network, self._time, reactor, worker)
         self._named = [*named, *((host, network.default_port) for host in (network.seeds if seeds else ()))]
         self._resolves = resolves
 
     # -- its life ------------------------------------------------------------------------------
 
     def startService(self) -> None:
-        """Begin to visit."""
+        """Take possession of the folder, read what was kept there, and begin to visit.
+
+        :raises CrawlError: when the folder cannot be used.
+        """
         Service.startService(self)
-        self._begin()
+        if self._keeper is None:
+            self._begin()
+        else:
+            self._keeper.open()
+            # by a call, not now: no thread begins before the reactor runs, which it may never do
+            self._starting = self._reactor.callLater(0, self._load, self._keeper)
+
+    def _load(self, keeper: StoreKeeper) -> None:
+        self._starting = None
+        keeper.load().addCallback(lambda _: self._begin())
 
     def _begin(self) -> None:
+        if not self.running:
+            return
         names = []
         for host, port in self._named:
             if parse_ip(host) is not None:
@@ -110,9 +134,17 @@ class CrawlService(Service):
             self.atlas.name(place, self._time.now())
 
     def stopService(self) -> Deferred[None]:
-        """Leave all nodes; fires once nothing is left."""
+        """Leave all nodes, and write what has changed; fires once nothing is left."""
         Service.stopService(self)
-        return self._crawler.stop()
+        if self._starting is not None:
+            self._starting.cancel()
+            self._starting = None
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await self._crawler.stop()
+        if self._keeper is not None:
+            await self._keeper.close()
 
     def when_finished(self) -> Deferred[None]:
         """Fire once no visit is under way or planned; each call gets a Deferred of its own."""
@@ -142,3 +174,8 @@ class CrawlService(Service):
     def visits(self) -> int:
         """The number of visits that have ended."""
         return self._crawler.visits
+
+    def summary(self) -> list[str]:
+        """How it goes, in a line for a log."""
+        counts = ", ".join(f"{number} {words}" for words, number in self.counts().items())
+        return [f"crawl: {self.visits} visits; {counts}"]
