@@ -2,9 +2,9 @@
 
 ::
 
-    metrics = CrawlMetrics(feed)
-    crawl = CrawlService(config, visited=metrics.visited)
-    service.registry.register(metrics)  # a MetricsService
+    visits = VisitCounts()
+    crawl = CrawlService(config, visited=visits.add)
+    metrics_service.registry.register(CrawlMetrics(MapFeed(crawl.map), visits))
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from txsoter.crawl.dns_service import DnsService
 
-__all__ = ["CrawlMetrics"]
+__all__ = ["CrawlMetrics", "VisitCounts"]
 
 MAX_VERSIONS = 64
 """Versions that ever have a series of their own: remotes choose them, and a series is kept for months."""
@@ -33,17 +33,36 @@ MAX_VERSIONS = 64
 _VERSION = re.compile(r"[a-z][a-z0-9_-]{0,19} [0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}")
 
 
+class VisitCounts:
+    """Counts visits by how they ended.
+
+    :ivar outcomes: numbers by outcome.
+    """
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[Outcome] = Counter()
+
+    def add(self, result: VisitResult) -> None:
+        """Count a visit."""
+        self.outcomes[result.outcome] += 1
+
+
 class CrawlMetrics:
-    """Counts visits, and is a collector of prometheus-client.
+    """A collector of prometheus-client.
 
     :param feed: has the map.
+    :param visits: counts what was visited.
     :param waiting: gives the number of addresses that wait for a visit.
     :param dns: the seeder, if there is one.
     :raises LocalError: when prometheus-client is not installed.
     """
 
     def __init__(
-        self, feed: MapFeed, waiting: Callable[[], float] | None = None, dns: DnsService | None = None
+        self,
+        feed: MapFeed,
+        visits: VisitCounts,
+        waiting: Callable[[], float] | None = None,
+        dns: DnsService | None = None,
     ) -> None:
         try:
             from prometheus_client import core
@@ -53,12 +72,8 @@ class CrawlMetrics:
         self._feed = feed
         self._waiting = waiting
         self._dns = dns
-        self._outcomes: Counter[Outcome] = Counter()
+        self._visits = visits
         self._versions: set[str] = set()
-
-    def visited(self, result: VisitResult) -> None:
-        """Count a visit."""
-        self._outcomes[result.outcome] += 1
 
     def collect(self) -> Iterator[Metric]:
         """Return all metrics as they are now; only in the reactor's thread."""
@@ -67,7 +82,7 @@ class CrawlMetrics:
             "txsoter_crawl_visits", "Addresses that were dialled, by how that ended.", labels=("outcome",)
         )
         for outcome in Outcome:
-            visits.add_metric((outcome.name.lower(),), self._outcomes[outcome])
+            visits.add_metric((outcome.name.lower(),), self._visits.outcomes[outcome])
         yield visits
         if self._waiting is not None:
             what = "Addresses that wait for a visit."

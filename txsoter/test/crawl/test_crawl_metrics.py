@@ -10,7 +10,7 @@ from unittest.mock import patch
 import prometheus_client
 from twisted.internet.task import Clock
 
-from txsoter.crawl.crawl_metrics import MAX_VERSIONS, CrawlMetrics
+from txsoter.crawl.crawl_metrics import MAX_VERSIONS, CrawlMetrics, VisitCounts
 from txsoter.crawl.map_feed import MapFeed
 from txsoter.crawl.network_map import FROM, NodeKind
 from txsoter.crawl.visit_result import Outcome, VisitResult
@@ -23,7 +23,8 @@ from txsoter.test.service.scraping import Scrape
 class MetricsTests(TestCase):
     def setUp(self) -> None:
         self.feed = MapFeed(lambda: the_map([]), Clock())
-        self.metrics = CrawlMetrics(self.feed, waiting=lambda: 7)
+        self.visits = VisitCounts()
+        self.metrics = CrawlMetrics(self.feed, self.visits, waiting=lambda: 7)
 
     def scrape(self) -> Scrape:
         registry: Any = prometheus_client.CollectorRegistry()
@@ -53,7 +54,7 @@ class MetricsTests(TestCase):
 
     def test_visits(self) -> None:
         for outcome in (Outcome.REFUSED, Outcome.ANSWERED, Outcome.REFUSED):
-            self.metrics.visited(VisitResult(place=place_at("203.0.113.1", 5069), outcome=outcome))
+            self.visits.add(VisitResult(place=place_at("203.0.113.1", 5069), outcome=outcome))
         visits = self.scrape().by("txsoter_crawl_visits_total", "outcome")
         self.assertEqual((visits["refused"], visits["answered"], sum(visits.values())), (2, 1, 3))
 
@@ -73,10 +74,10 @@ class MetricsTests(TestCase):
             answered, limited = 5, 3
 
         dns: Any = Dns()
-        self.metrics = CrawlMetrics(self.feed, dns=dns)
+        self.metrics = CrawlMetrics(self.feed, self.visits, dns=dns)
         seen = self.scrape()
         self.assertEqual((seen.value("txsoter_dns_answers_total"), seen.value("txsoter_dns_limited_total")), (5, 3))
 
     def test_without_prometheus_client(self) -> None:
         with patch.dict(sys.modules, {"prometheus_client": None}):
-            self.assertRaisesRegex(LocalError, r"txsoter\[metrics\]", CrawlMetrics, self.feed)
+            self.assertRaisesRegex(LocalError, r"txsoter\[metrics\]", CrawlMetrics, self.feed, self.visits)
