@@ -230,7 +230,7 @@ SUCH_CONNECT = "must be an endpoint such as tcp:192.0.2.7:18555"
 BAD: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         ("--network", "simnet"),
-        "--listen ENDPOINT, --connect ENDPOINT, --outbound N or --crawl is needed, at least one",
+        "--listen ENDPOINT, --connect ENDPOINT, --outbound N or --crawl is needed, at least one of them",
     ),
     (("--network", "moonnet"), "--network moonnet: must be one of mainnet, testnet1, regtest, simnet"),
     (("--listen", "pigeon:1"), f"--listen pigeon:1: {SUCH_LISTEN}: Unknown endpoint type: 'pigeon'"),
