@@ -56,7 +56,7 @@ setup(
         "testing": TESTING,
         "metrics": METRICS,
         # all that twistd soter may want
-        "operate": [*METRICS, *PCAP],
+        "operate": [*METRICS, *PCAP, *CRAWL],
         "pcap": PCAP,
         # bloom and Golomb filters of txsoter.chain
         "chain": CHAIN,

@@ -18,7 +18,10 @@ from twisted.python.usage import UsageError
 
 from txsoter.clock import use_monotonic_time
 from txsoter.core.log_text import MessageLog
+from txsoter.crawl.crawl_metrics import VisitCounts
+from txsoter.crawl.crawl_outputs import CrawlOutputs, DnsSettings, dns_place
 from txsoter.crawl.crawl_service import CrawlService
+from txsoter.crawl.places import Places
 from txsoter.crawl.rules import CrawlRules
 from txsoter.errors import FieldError, TxsoterError
 from txsoter.networks import REGTEST, SIMNET, network_named
@@ -66,7 +69,7 @@ _LOG_RATE = made.number("log-rate", 1, off=True)
 
 _COMMAND_LINE_ONLY = ("config", "help", "version", "verbose", "book", "book-json")
 
-_LISTS = ("listen", "connect", "comment", "peer", "advertise", "whitelist", "status-host")
+_LISTS = ("listen", "connect", "comment", "peer", "advertise", "whitelist", "status-host", "mmdb")
 """Options that may be given several times."""
 
 
@@ -78,6 +81,8 @@ class Options(BaseOptions):
     :ivar connects: name and endpoint of each ``--connect``.
     :ivar node: what they make of NodeSettings.
     :ivar crawl: the rules of ``--crawl``, or None without.
+    :ivar dns: the seeder of ``--dns``, or None without.
+    :ivar places: the files of ``--mmdb``, or None without.
     """
 
     synopsis = "[options]"
@@ -158,6 +163,9 @@ class Options(BaseOptions):
             made.number("dials-per-network", 1),
         ],
         ["max-nodes", None, _CRAWL.max_nodes, "Addresses that a crawl knows at a time.", made.number("max-nodes", 1)],
+        ["dns", None, None, "IP:PORT of the DNS seeder, such as 0.0.0.0:53; a port alone means loopback."],
+        ["dns-zone", None, None, "Name whose addresses it answers, such as seed.example.org."],
+        ["dns-nameserver", None, None, "Host name of this server; by default the zone's."],
         ["log-rate", None, int(LOG_RATE), f"Log lines of one kind a second; or {OFF}.", _LOG_RATE],
         ["config", None, None, "TOML file with options, named as here; what is given here wins."],
     ]
@@ -176,6 +184,8 @@ class Options(BaseOptions):
     config: PeerConfig
     node: NodeSettings
     crawl: CrawlRules | None
+    dns: DnsSettings | None
+    places: Places | None
 
     def __init__(self) -> None:
         BaseOptions.__init__(self)
@@ -212,6 +222,10 @@ class Options(BaseOptions):
     def opt_status_host(self, name: str) -> None:
         """Another name under which the status page may be asked for. May be given several times."""
         self["status-host"].append(name)
+
+    def opt_mmdb(self, file: str) -> None:
+        """File in MaxMind's format with countries or AS numbers, for the map. May be given several times."""
+        self["mmdb"].append(file)
 
     def opt_comment(self, comment: str) -> None:
         """A comment for the user agent. May be given several times."""
@@ -282,6 +296,8 @@ class Options(BaseOptions):
         self.config = self._make_config()
         self.node = self._make_node()
         self.crawl = self._make_crawl() if self["crawl"] else None
+        self.dns = self._make_dns()
+        self.places = self._make_places()
         if not (self["listen"] or self["connect"] or self.node.outbound or self.crawl):
             needed = "--listen ENDPOINT, --connect ENDPOINT, --outbound N or --crawl"
             raise BadOption(f"{needed} is needed, at least one of them")
@@ -354,6 +370,29 @@ class Options(BaseOptions):
             dial_ipv6=bool(self["ipv6"]),
         )
 
+    def _make_dns(self) -> DnsSettings | None:
+        if self["dns"] is None:
+            return None
+        if not self["crawl"] or self["dns-zone"] is None:
+            raise BadOption("--dns: needs --crawl, and --dns-zone NAME")
+        try:
+            settings = DnsSettings(*dns_place(self["dns"]), self["dns-zone"], self["dns-nameserver"])
+            settings.make_zone()
+        except FieldError as error:
+            option = "--dns" if error.field == "dns" else f"--dns-{error.field}"
+            raise BadOption(f"{option} {error.value}: must be {error.limit}") from None
+        return settings
+
+    def _make_places(self) -> Places | None:
+        if self["crawl"] and self["status"] is not None and find_spec("rustworkx") is None:
+            raise BadOption(f"--status {self['status']}: with --crawl it needs pip install 'txsoter[crawl]'")
+        if not self["mmdb"]:
+            return None
+        try:
+            return Places(map(Path, self["mmdb"]))
+        except TxsoterError as error:
+            raise BadOption(f"--mmdb {error}") from None
+
     def _make_config(self) -> PeerConfig:
         name, colon, version = self["user-agent"].partition(":")
         if not colon:
@@ -399,25 +438,36 @@ def makeService(options: Options) -> ProcessService:
     from twisted.internet import reactor
 
     use_monotonic_time(reactor)
-    node = NodeService(options.config, options.node)
+    visits = VisitCounts()
+    crawl = make_crawl(options, visits)
+    outputs = None if crawl is None else make_outputs(options, crawl, visits)
+    collectors = () if outputs is None or options.node.metrics is None else (outputs.metrics(),)
+    pages = None if outputs is None else outputs.pages()
+    node = NodeService(options.config, options.node, pages=pages, collectors=collectors)
     for name, endpoint in options.listens:
         node.listen(endpoint, name)
     for name, endpoint in options.connects:
         node.dial(endpoint, name)
     # twist's parent is another class, and keeps its own log
     twistd = options.parent if options.parent is not None and "nodaemon" in options.parent else {}
-    crawl = make_crawl(options)
     summary = node.summary if crawl is None else lambda: [*node.summary(), *crawl.summary()]
     process = ProcessService(twistd, summary, bool(options["json-logs"]), options["log-rate"])
     # any, for Twisted has no types here
     parent: Any = process
     parent.addService(node)
-    if crawl is not None:
-        parent.addService(crawl)
+    for service in (crawl, outputs):
+        if service is not None:
+            parent.addService(service)
     return process
 
 
-def make_crawl(options: Options) -> CrawlService | None:
+def make_outputs(options: Options, crawl: CrawlService, visits: VisitCounts) -> CrawlOutputs:
+    """What the crawl's map is shown and served by."""
+    locate = None if options.places is None else options.places.locate
+    return CrawlOutputs(crawl, visits, locate=locate, dns=options.dns, state=options.node.state)
+
+
+def make_crawl(options: Options, visits: VisitCounts) -> CrawlService | None:
     """The crawl that the options ask for, or None."""
     if options.crawl is None:
         return None
@@ -431,4 +481,5 @@ def make_crawl(options: Options) -> CrawlService | None:
         endpoint_for=settings.outbound_endpoint,
         # beside a proxy, asking for names would tell who asks
         resolves=options.config.proxy is None and options["outbound-endpoint"].startswith("tcp:"),
+        visited=visits.add,
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
+from txsoter.cli.crawl_outputs import add_output_arguments, locate_of, make_outputs, opened_changes, write_files
 from txsoter.cli.dialling import in_reactor
 from txsoter.cli.output import aligned
 from txsoter.clock import monotonic
@@ -28,11 +29,12 @@ from txsoter.command_line import (
     whole,
 )
 from txsoter.core.sanitize import sanitize
+from txsoter.crawl.crawl_metrics import VisitCounts
 from txsoter.crawl.crawl_service import CrawlService
-from txsoter.crawl.map_formats import map_json
 from txsoter.crawl.network_map import NetworkMap, NodeKind
 from txsoter.crawl.rules import CrawlRules
 from txsoter.crawl.stored_map import StoredCrawl
+from txsoter.crawl.visit_result import VisitResult
 from txsoter.errors import FieldError
 from txsoter.networks import MAINNET, Network, network_named
 from txsoter.peer.config import PeerConfig
@@ -86,9 +88,6 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--peers", type=Path, metavar="FILE", help="file of nodes to begin with, HOST:PORT in each line"
     )
-    parser.add_argument(
-        "--json", metavar="FILE", help="write the map to FILE as JSON when the crawl ends; - is standard output"
-    )
     parser.add_argument("--state", type=Path, metavar="DIR", help="keep what is known in DIR, and go on from there")
     parser.add_argument(
         "--allow-unroutable", action="store_true", help="visit loopback and private addresses, too, as tests need it"
@@ -112,6 +111,7 @@ def add_arguments(parser: Parser) -> None:
         help="comment of the user agent, such as how to reach you",
     )
     _add_limits(parser)
+    add_output_arguments(parser)
     parser.set_defaults(run=run)
     why = parser.add_subparsers(title="commands", metavar="COMMAND").add_parser(
         "why",
@@ -277,15 +277,23 @@ async def crawl(reactor: Any, options: argparse.Namespace, named: list[tuple[str
     """
     now = monotonic(reactor)
     began = now()
-    with Progress(sys.stderr) as progress:
+    # before anything is dialled: what cannot be used ends it at once
+    locate = locate_of(options)
+    visits = VisitCounts()
+    with Progress(sys.stderr) as progress, opened_changes(options) as tell:
 
-        def show(_: object) -> None:
+        def show(result: VisitResult) -> None:
+            visits.add(result)
             progress.show(lambda: _line(service))
 
         service = make_service(reactor, options, named, visited=show)
+        # any, for Twisted has no types here
+        outputs: Any = make_outputs(reactor, options, service, visits, locate, tell)
         progress.stage("looking for nodes")
         service.startService()
         try:
+            if outputs is not None:
+                outputs.startService()
             await (service.when_finished() if options.once else Deferred())
         except CancelledError:
             if options.once:
@@ -293,12 +301,12 @@ async def crawl(reactor: Any, options: argparse.Namespace, named: list[tuple[str
         finally:
             elapsed = now() - began
             found = service.map()
+            if outputs is not None:
+                await outputs.stopService()
             await service.stopService()
-    if options.json == "-":
-        sys.stdout.write(map_json(found))
-    elif options.json is not None:
-        Path(options.json).write_text(map_json(found), encoding="utf-8")
-    if options.json != "-":
+        if outputs is not None and tell is not None:
+            outputs.tell_changes(found)
+    if not write_files(options, found, locate) and options.changes != "-":
         print("\n".join(_summary(found, service.visits, elapsed)))
     if options.once and not found.reachable:
         raise CommandError(f"no node answered: {_why_not(found)}")

@@ -76,7 +76,7 @@ def the_map(nodes: Any, edges: Any = (), when: float = NOW) -> NetworkMap:
 AGENTS = ("soterd:4.2.0", "soterd:4.2.0", "soterd:4.2.1", "soterd:4.1.3", "soterd:4.0.0", "soter-relay:1.3.0")
 
 
-def chance_map(count: int, edges: int, seed: int = 1) -> NetworkMap:
+def chance_map(count: int, edges: int, seed: int = 1, when: float = NOW) -> NetworkMap:
     """A network such as there might be: newcomers dial those who are there, some are down, some far behind."""
     random = Random(seed)
     nodes: list[MapNode] = []
@@ -92,12 +92,15 @@ def chance_map(count: int, edges: int, seed: int = 1) -> NetworkMap:
                 0,
                 host=f"{11 + number % 23}.{random.randrange(256)}.{number // 250 % 250}.{1 + number % 250}",
                 kind=kind,
+                first_seen=when - up - 3600,
+                last_seen=when - 10,
+                last_attempt=when - random.randrange(600),
                 user_agent=f"/soterwire:0.6.0/{agent}/" if spoke else "",
                 height=412_861 - lag if spoke else None,
                 services=FULL if spoke else 0,
                 protocol_version=70013 if spoke else None,
-                connected_since=NOW - up if kind is NodeKind.REACHABLE else None,
-                last_success=NOW - random.randrange(600) if spoke else None,
+                connected_since=when - up if kind is NodeKind.REACHABLE else None,
+                last_success=when - random.randrange(600) if spoke else None,
                 reliability=tuple(
                     Reliability(window=window, share=round(random.uniform(0.6, 1.0), 3), samples=samples)
                     for window, samples in (("2h", 8.0), ("8h", 30.0), ("1d", 90.0), ("1w", 600.0), ("1month", 2500.0))
@@ -114,12 +117,12 @@ def chance_map(count: int, edges: int, seed: int = 1) -> NetworkMap:
     while len(dialled) < edges and count > 1:
         source = random.randrange(count)
         # neighbourhoods, and a few far away
-        near = (source + random.choice((-1, 1)) * (1 + int(random.expovariate(1 / 12)))) % count
-        target = near if random.random() < 0.75 else random.choice(ends)
+        near = (source + random.choice((-1, 1)) * (1 + int(random.expovariate(1 / 8)))) % count
+        target = near if random.random() < 0.85 else random.choice(ends)
         if source == target:
             continue
         ends.append(target)
         one, other = nodes[source].name, nodes[target].name
         claims = frozenset({random.choice((FROM, TO))}) if random.random() < 0.12 else BOTH
         dialled[one, other] = edge(one, other, claims)
-    return the_map(sorted(nodes, key=lambda each: each.name), dialled.values())
+    return the_map(sorted(nodes, key=lambda each: each.name), dialled.values(), when)
