@@ -15,10 +15,12 @@ PCAP = ["dpkt>=1.9.8"]
 BROWSER = ["selenium>=4.20"]
 # SipHash-2-4 and murmur3, of filters
 CHAIN = ["siphash24>=1.7", "mmh3>=5.0"]
+# graphs and their layout, Apache-2.0; MaxMind's file format, Apache-2.0; both with wheels
+CRAWL = ["rustworkx>=0.15", "maxminddb>=2.6"]
 RUNNING_TESTS = ["pytest>=8", "pytest-twisted>=1.14.3", "pytest-xdist>=3.6", "coverage>=7.10"]
 # a test runs the type checker over a program of a user
 TYPING = ["mypy>=1.15"]
-TEST = [*RUNNING_TESTS, *TESTING, *METRICS, *PCAP, *TOR, *EXAMPLES, *TABLES, *CHAIN, *TYPING]
+TEST = [*RUNNING_TESTS, *TESTING, *METRICS, *PCAP, *TOR, *EXAMPLES, *TABLES, *CHAIN, *CRAWL, *TYPING]
 
 setup(
     name="txsoter",
@@ -36,6 +38,7 @@ setup(
         "txsoter": ["py.typed"],
         "txsoter.test": ["data/*"],
         "txsoter.service.status": ["*.html", "*.css", "*.js"],
+        "txsoter.crawl": ["*.html", "*.css", "*.js"],
     },
     install_requires=[
         "twisted>=24.11",
@@ -53,10 +56,12 @@ setup(
         "testing": TESTING,
         "metrics": METRICS,
         # all that twistd soter may want
-        "operate": [*METRICS, *PCAP],
+        "operate": [*METRICS, *PCAP, *CRAWL],
         "pcap": PCAP,
         # bloom and Golomb filters of txsoter.chain
         "chain": CHAIN,
+        # analyses, layout and places of txsoter.crawl
+        "crawl": CRAWL,
         "test": TEST,
         "browser": [*TEST, *BROWSER],
         # there are wheels for Linux alone, and building it takes a clang

@@ -6,6 +6,7 @@ import getopt
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +18,11 @@ from twisted.python.usage import UsageError
 
 from txsoter.clock import use_monotonic_time
 from txsoter.core.log_text import MessageLog
+from txsoter.crawl.crawl_metrics import VisitCounts
+from txsoter.crawl.crawl_outputs import CrawlOutputs, DnsSettings, dns_place
+from txsoter.crawl.crawl_service import CrawlService
+from txsoter.crawl.places import Places
+from txsoter.crawl.rules import CrawlRules
 from txsoter.errors import FieldError, TxsoterError
 from txsoter.networks import REGTEST, SIMNET, network_named
 from txsoter.peer.config import PeerConfig
@@ -56,11 +62,14 @@ _COUNTS = (
 )
 _BUDGET = made.size("memory-budget", off=True)
 
+_CRAWL = CrawlRules()
+_SECONDS = partial(made.seconds, off=False)
+
 _LOG_RATE = made.number("log-rate", 1, off=True)
 
 _COMMAND_LINE_ONLY = ("config", "help", "version", "verbose", "book", "book-json")
 
-_LISTS = ("listen", "connect", "comment", "peer", "advertise", "whitelist", "status-host")
+_LISTS = ("listen", "connect", "comment", "peer", "advertise", "whitelist", "status-host", "mmdb")
 """Options that may be given several times."""
 
 
@@ -71,6 +80,9 @@ class Options(BaseOptions):
     :ivar listens: name and endpoint of each ``--listen``.
     :ivar connects: name and endpoint of each ``--connect``.
     :ivar node: what they make of NodeSettings.
+    :ivar crawl: the rules of ``--crawl``, or None without.
+    :ivar dns: the seeder of ``--dns``, or None without.
+    :ivar places: the files of ``--mmdb``, or None without.
     """
 
     synopsis = "[options]"
@@ -107,9 +119,20 @@ class Options(BaseOptions):
             f"Bytes that all connections may hold together; or {OFF}.",
             _BUDGET,
         ],
-        ["outbound", None, None, "Peers to find: 8; 0 with --connect, on simnet, on regtest.", made.number("outbound")],
+        [
+            "outbound",
+            None,
+            None,
+            "Peers to find: 8; 0 with --connect or --crawl, on simnet and regtest.",
+            made.number("outbound"),
+        ],
         ["outbound-endpoint", None, "tcp:{host}:{port}:timeout=10", "How they are dialled, such as tor:{host}:{port}."],
-        ["state", None, None, "Folder of the address book; without it that is forgotten with the process."],
+        [
+            "state",
+            None,
+            None,
+            "Folder of the address book and of --crawl; without it the book is forgotten with the process.",
+        ],
         ["ban-hours", None, 4.0, "Hours for which who has misbehaved is refused.", made.hours],
         ["status", None, None, "Endpoint of the status page, such as tcp:8556; on loopback unless it says else."],
         ["metrics", None, None, "Endpoint of the metrics for Prometheus, such as tcp:9556; as --status."],
@@ -122,6 +145,27 @@ class Options(BaseOptions):
             "Bytes of one connection; its oldest go.",
             made.size("capture-connection"),
         ],
+        ["revisit", None, _CRAWL.revisit, "Seconds until a node that answers is visited again.", _SECONDS("revisit")],
+        ["stay", None, _CRAWL.stay, "Seconds that a visit lasts at least.", _SECONDS("stay")],
+        ["max-dials", None, _CRAWL.max_dials, "Visits at a time.", made.number("max-dials", 1)],
+        [
+            "dials-per-second",
+            None,
+            int(_CRAWL.dials_per_second),
+            "Visits begun in a second.",
+            made.number("dials-per-second", 1),
+        ],
+        [
+            "dials-per-network",
+            None,
+            _CRAWL.dials_per_network,
+            "Visits at a time in one /24 of IPv4 or /48 of IPv6.",
+            made.number("dials-per-network", 1),
+        ],
+        ["max-nodes", None, _CRAWL.max_nodes, "Addresses that a crawl knows at a time.", made.number("max-nodes", 1)],
+        ["dns", None, None, "IP:PORT of the DNS seeder, such as 0.0.0.0:53; a port alone means loopback."],
+        ["dns-zone", None, None, "Name whose addresses it answers, such as seed.example.org."],
+        ["dns-nameserver", None, None, "Host name of this server; by default the zone's."],
         ["log-rate", None, int(LOG_RATE), f"Log lines of one kind a second; or {OFF}.", _LOG_RATE],
         ["config", None, None, "TOML file with options, named as here; what is given here wins."],
     ]
@@ -130,6 +174,8 @@ class Options(BaseOptions):
         ["strict", None, "Close on unknown commands, as soterd does."],
         ["no-seeds", None, "Do not ask the network's seeds when too few peers are known."],
         ["allow-unroutable", None, "Let loopback and private addresses into the address book."],
+        ["crawl", None, "Map the network: visit all nodes again and again, and keep the map in --state."],
+        ["ipv6", None, "Visit IPv6 addresses, too, of which a soterd may die: it cannot tell of IPv6 peers."],
         ["json-logs", None, "Log each event as a JSON object."],
         ["book", None, "Show the address book in --state as a table, and end."],
         ["book-json", None, "Show it as JSON, and end."],
@@ -137,6 +183,9 @@ class Options(BaseOptions):
 
     config: PeerConfig
     node: NodeSettings
+    crawl: CrawlRules | None
+    dns: DnsSettings | None
+    places: Places | None
 
     def __init__(self) -> None:
         BaseOptions.__init__(self)
@@ -173,6 +222,10 @@ class Options(BaseOptions):
     def opt_status_host(self, name: str) -> None:
         """Another name under which the status page may be asked for. May be given several times."""
         self["status-host"].append(name)
+
+    def opt_mmdb(self, file: str) -> None:
+        """File in MaxMind's format with countries or AS numbers, for the map. May be given several times."""
+        self["mmdb"].append(file)
 
     def opt_comment(self, comment: str) -> None:
         """A comment for the user agent. May be given several times."""
@@ -242,8 +295,12 @@ class Options(BaseOptions):
             self._show_book()
         self.config = self._make_config()
         self.node = self._make_node()
-        if not (self["listen"] or self["connect"] or self.node.outbound):
-            raise BadOption("--listen ENDPOINT, --connect ENDPOINT or --outbound N is needed, at least one of them")
+        self.crawl = self._make_crawl() if self["crawl"] else None
+        self.dns = self._make_dns()
+        self.places = self._make_places()
+        if not (self["listen"] or self["connect"] or self.node.outbound or self.crawl):
+            needed = "--listen ENDPOINT, --connect ENDPOINT, --outbound N or --crawl"
+            raise BadOption(f"{needed} is needed, at least one of them")
         self.listens = [
             (text, made.endpoint("listen", serverFromString, text, "tcp:18555:interface=127.0.0.1"))
             for text in self["listen"]
@@ -270,7 +327,7 @@ class Options(BaseOptions):
 
     def _make_node(self) -> NodeSettings:
         network = self.config.network
-        alone = bool(self["connect"]) or network.magic in (SIMNET.magic, REGTEST.magic)
+        alone = bool(self["connect"] or self["crawl"]) or network.magic in (SIMNET.magic, REGTEST.magic)
         outbound = self["outbound"] if self["outbound"] is not None else 0 if alone else OUTBOUND
         if outbound and network.magic == SIMNET.magic:
             raise BadOption(f"--outbound {outbound}: must be 0 on simnet, where nothing is ever learned")
@@ -296,6 +353,45 @@ class Options(BaseOptions):
             capture_total=self["capture-total"],
             capture_connection=self["capture-connection"],
         )
+
+    def _make_crawl(self) -> CrawlRules:
+        if self["state"] is None:
+            raise BadOption("--crawl: needs --state FOLDER, where the map is kept")
+        if not self["peer"] and (self["no-seeds"] or not self.config.network.seeds):
+            raise BadOption("--crawl: needs --peer HOST:PORT to begin with, where no seeds are asked")
+        return CrawlRules(
+            revisit=self["revisit"],
+            stay=self["stay"],
+            max_dials=self["max-dials"],
+            dials_per_second=float(self["dials-per-second"]),
+            dials_per_network=self["dials-per-network"],
+            max_nodes=self["max-nodes"],
+            allow_unroutable=bool(self["allow-unroutable"]),
+            dial_ipv6=bool(self["ipv6"]),
+        )
+
+    def _make_dns(self) -> DnsSettings | None:
+        if self["dns"] is None:
+            return None
+        if not self["crawl"] or self["dns-zone"] is None:
+            raise BadOption("--dns: needs --crawl, and --dns-zone NAME")
+        try:
+            settings = DnsSettings(*dns_place(self["dns"]), self["dns-zone"], self["dns-nameserver"])
+            settings.make_zone()
+        except FieldError as error:
+            option = "--dns" if error.field == "dns" else f"--dns-{error.field}"
+            raise BadOption(f"{option} {error.value}: must be {error.limit}") from None
+        return settings
+
+    def _make_places(self) -> Places | None:
+        if self["crawl"] and self["status"] is not None and find_spec("rustworkx") is None:
+            raise BadOption(f"--status {self['status']}: with --crawl it needs pip install 'txsoter[crawl]'")
+        if not self["mmdb"]:
+            return None
+        try:
+            return Places(map(Path, self["mmdb"]))
+        except TxsoterError as error:
+            raise BadOption(f"--mmdb {error}") from None
 
     def _make_config(self) -> PeerConfig:
         name, colon, version = self["user-agent"].partition(":")
@@ -342,15 +438,48 @@ def makeService(options: Options) -> ProcessService:
     from twisted.internet import reactor
 
     use_monotonic_time(reactor)
-    node = NodeService(options.config, options.node)
+    visits = VisitCounts()
+    crawl = make_crawl(options, visits)
+    outputs = None if crawl is None else make_outputs(options, crawl, visits)
+    collectors = () if outputs is None or options.node.metrics is None else (outputs.metrics(),)
+    pages = None if outputs is None else outputs.pages()
+    node = NodeService(options.config, options.node, pages=pages, collectors=collectors)
     for name, endpoint in options.listens:
         node.listen(endpoint, name)
     for name, endpoint in options.connects:
         node.dial(endpoint, name)
     # twist's parent is another class, and keeps its own log
     twistd = options.parent if options.parent is not None and "nodaemon" in options.parent else {}
-    process = ProcessService(twistd, node.summary, bool(options["json-logs"]), options["log-rate"])
+    summary = node.summary if crawl is None else lambda: [*node.summary(), *crawl.summary()]
+    process = ProcessService(twistd, summary, bool(options["json-logs"]), options["log-rate"])
     # any, for Twisted has no types here
     parent: Any = process
     parent.addService(node)
+    for service in (crawl, outputs):
+        if service is not None:
+            parent.addService(service)
     return process
+
+
+def make_outputs(options: Options, crawl: CrawlService, visits: VisitCounts) -> CrawlOutputs:
+    """What the crawl's map is shown and served by."""
+    locate = None if options.places is None else options.places.locate
+    return CrawlOutputs(crawl, visits, locate=locate, dns=options.dns, state=options.node.state)
+
+
+def make_crawl(options: Options, visits: VisitCounts) -> CrawlService | None:
+    """The crawl that the options ask for, or None."""
+    if options.crawl is None:
+        return None
+    settings = options.node
+    return CrawlService(
+        options.config,
+        options.crawl,
+        state=settings.state,
+        named=settings.named,
+        seeds=settings.seeds,
+        endpoint_for=settings.outbound_endpoint,
+        # beside a proxy, asking for names would tell who asks
+        resolves=options.config.proxy is None and options["outbound-endpoint"].startswith("tcp:"),
+        visited=visits.add,
+    )

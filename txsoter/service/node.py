@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from txsoter.service.outbound import EndpointFor, OutboundService, endpoint_plac
 from txsoter.service.peers import PeerService
 from txsoter.service.scores import LOOPBACK, Scores
 from txsoter.service.status import Ban, Dialled, StatusParts, StatusService, loopback_endpoint
+from txsoter.service.web.pages import Answer
 from txsoter.wire import NetAddress
 
 __all__ = ["NodeService", "NodeSettings"]
@@ -75,6 +76,8 @@ class NodeService(MultiService):
 
     :param config: of all its peers.
     :param reactor: by default the one that is installed.
+    :param pages: what the status page serves besides, by path.
+    :param collectors: of prometheus-client, whose metrics are served besides.
     :ivar peers: the connections; see :class:`~txsoter.service.PeerService`.
     :ivar book: whom it knows.
     :ivar scores: who has misbehaved.
@@ -86,7 +89,14 @@ class NodeService(MultiService):
 
     log = Logger()
 
-    def __init__(self, config: PeerConfig, settings: NodeSettings | None = None, reactor: Any = None) -> None:
+    def __init__(
+        self,
+        config: PeerConfig,
+        settings: NodeSettings | None = None,
+        reactor: Any = None,
+        pages: Mapping[bytes, Answer] | None = None,
+        collectors: Iterable[Any] = (),
+    ) -> None:
         MultiService.__init__(self)
         if reactor is None:
             # not before: the user may choose which one is installed
@@ -118,13 +128,15 @@ class NodeService(MultiService):
             config = config.replace(listeners=metrics.timed(config.listeners))
             observers.append(metrics)
         if settings.status is not None:
-            self.status = self._make_status(config, settings.status)
+            self.status = self._make_status(config, settings.status, pages)
             observers.append(self.status.observer)
         self.peers = PeerService(config, observers=observers, protocol=protocol, may_enter=self.scores.may_enter)
         self._keeper = keeper
         if metrics is not None and settings.metrics is not None:
             # it asks at once
             self.metrics = MetricsService(metrics, settings.metrics, reactor=reactor, hosts=settings.status_hosts)
+            for collector in collectors:
+                self.metrics.registry.register(collector)
 
     def _live(self) -> Iterable[SoterPeerProtocol]:
         return self.peers.peers
@@ -142,7 +154,7 @@ class NodeService(MultiService):
             network=config.network.name,
         )
 
-    def _make_status(self, config: PeerConfig, description: str) -> StatusService:
+    def _make_status(self, config: PeerConfig, description: str, pages: Mapping[bytes, Answer] | None) -> StatusService:
         endpoint = serverFromString(self._reactor, loopback_endpoint(description))
         parts = StatusParts(
             book=self.book.sizes,
@@ -152,7 +164,13 @@ class NodeService(MultiService):
             capture=None if self.capture is None else self.capture.state,
         )
         return StatusService(
-            endpoint, self._live, config, parts=parts, hosts=self.settings.status_hosts, clock=self._reactor
+            endpoint,
+            self._live,
+            config,
+            parts=parts,
+            pages=pages,
+            hosts=self.settings.status_hosts,
+            clock=self._reactor,
         )
 
     def _bans(self) -> list[Ban]:

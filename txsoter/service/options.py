@@ -44,18 +44,18 @@ class BadOption(UsageError):
     """An option that cannot be: names it, what was given, and what is allowed."""
 
 
-def seconds(option: str) -> Callable[[str], float | None]:
-    """A number of seconds, or off."""
+def seconds(option: str, off: bool = True) -> Callable[[str], float | None]:
+    """A number of seconds; or off, where that may be."""
 
     def coerce(text: str) -> float | None:
-        if text == OFF:
+        if off and text == OFF:
             return None
         try:
             found = float(text)
         except ValueError:
             found = -1.0
         if not 0 < found < math.inf:
-            raise BadOption(f"--{option} {text}: must be a number of seconds above 0, or {OFF}")
+            raise BadOption(f"--{option} {text}: must be a number of seconds above 0{f', or {OFF}' if off else ''}")
         return found
 
     return coerce

@@ -10,27 +10,41 @@ from txsoter.chain.light.header_index import HeaderIndex
 from txsoter.chain.light.header_record import HeaderRecord
 from txsoter.errors import FieldError, MalformedMessage
 from txsoter.networks import Network
-from txsoter.service.state_file import Damage, FileKind, StateError, StateFile
+from txsoter.service.state_file import Damage, FileKind, StateDamaged, StateError, StateFile
 from txsoter.wire.hashes import as_hash
 
 __all__ = ["KIND", "HeaderFile"]
 
+
+class HeadersDamaged(StateDamaged):
+    """A header store whose file is damaged. It has been set aside, and a new one begun."""
+
+    what = "header store"
+
+
+def _check(meta: Mapping[str, bytes]) -> None:
+    if "proofs" not in meta:
+        raise Damage("it does not say whether proofs were checked")
+
+
 KIND = FileKind(
-    noun="a header store",
-    name="headers.sqlite3",
+    what="a header store",
+    file="headers.sqlite3",
+    lock="headers.lock",
     application=0x736F7468,  # "soth"
     format=1,
     # in the order in which they were added, so that parents come first
-    tables={
-        "header": """
-        CREATE TABLE header (
-            number INTEGER PRIMARY KEY,
-            height INTEGER NOT NULL CHECK (typeof(height) = 'integer'),
-            raw BLOB NOT NULL CHECK (typeof(raw) = 'blob' AND length(raw) >= 84),
-            filter_header BLOB CHECK (filter_header IS NULL OR length(filter_header) = 32)
-        );
-        """
-    },
+    schema="""
+    CREATE TABLE header (
+        number INTEGER PRIMARY KEY,
+        height INTEGER NOT NULL CHECK (typeof(height) = 'integer'),
+        raw BLOB NOT NULL CHECK (typeof(raw) = 'blob' AND length(raw) >= 84),
+        filter_header BLOB CHECK (filter_header IS NULL OR length(filter_header) = 32)
+    );
+    """,
+    tables=frozenset({"header"}),
+    check=_check,
+    damaged=HeadersDamaged,
 )
 
 
@@ -50,25 +64,15 @@ class HeaderFile:
     def __init__(self, folder: Path, network: Network, check_proofs: bool, seconds: Callable[[], float]) -> None:
         self._network = network
         self._check_proofs = check_proofs
-        self._meta = {
-            "network": network.name.encode(),
-            "magic": network.magic.to_bytes(4, "big"),
-            "genesis": bytes(network.genesis_hash),
-            "proofs": b"checked" if check_proofs else b"not checked",
-        }
-        self._path = folder / KIND.name
         self.rows = 0
-        self.file = StateFile(folder, KIND, self._meta, self._check_meta, seconds)
-
-    def _check_meta(self, meta: Mapping[str, bytes]) -> None:
-        if (meta["magic"], meta["genesis"]) != (self._meta["magic"], self._meta["genesis"]):
-            name = meta["network"].decode("utf-8", "replace")
-            limit = f"that of {self._network.name}: another network needs another folder"
-            raise StateError(self._path, f"is the header store of {name}", limit)
-        if meta["proofs"] != self._meta["proofs"]:
-            proofs, wanted = (each["proofs"].decode("utf-8", "replace") for each in (meta, self._meta))
-            limit = f"one of proofs that are {wanted}: that needs another folder"
-            raise StateError(self._path, f"has headers whose proofs are {proofs}", limit)
+        wanted = b"checked" if check_proofs else b"not checked"
+        self.file = StateFile(folder, KIND, network, seconds, {"proofs": wanted})
+        found = self.file.meta["proofs"]
+        if found != wanted:
+            self.file.close()
+            limit = f"one of proofs that are {wanted.decode()}: that needs another folder"
+            problem = f"has headers whose proofs are {found.decode('utf-8', 'replace')}"
+            raise StateError(self.file.path, problem, limit)
 
     def load(self) -> HeaderIndex:
         """Return the index of all headers that are kept; a damaged file is set aside: see ``file.damaged``."""

@@ -25,7 +25,7 @@ from txsoter.service.book.known import DAY
 from txsoter.service.book.places import Place, place_at
 from txsoter.wire import NetAddress, Services
 
-__all__ = ["SeedService"]
+__all__ = ["SeedService", "resolve"]
 
 ENOUGH = 100
 """Addresses that are not stale with which no seeds are asked for."""
@@ -131,7 +131,7 @@ class SeedService(Service):
 
         assert self._resolver is not None
         for name in names:
-            _resolve(self._resolver, name[0], name[1]).addCallback(answered, name)
+            resolve(self._resolver, name[0], name[1]).addCallback(answered, name)
 
     def _take(self, place: Place, is_named: bool) -> None:
         if not is_named:
@@ -166,7 +166,7 @@ class _Answers:
         self.done.callback(self._places)
 
 
-def _resolve(resolver: IHostnameResolver, host: str, port: int) -> Deferred[list[Place]]:
+def resolve(resolver: IHostnameResolver, host: str, port: int) -> Deferred[list[Place]]:
     """The places that a name means; none when it means none, or could not be resolved."""
     answers = _Answers(port)
     receiver: Any = answers

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.web.server import Request
+from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from txsoter.clock import monotonic
-from txsoter.service.status.watching import Picture
 
-__all__ = ["MAX_STREAMS", "EventStream", "EventStreams"]
+__all__ = ["MAX_STREAMS", "EventStream", "EventStreams", "Viewed"]
 
 MAX_STREAMS = 32
 """Viewers at a time."""
@@ -28,6 +27,25 @@ BEAT = b":\nevent: beat\ndata: 1\n\n"
 
 SHARE = 0.05
 """The most of our time that looking may take: where it takes long, it is done less often."""
+
+
+class Viewed(Protocol):
+    """What viewers see.
+
+    :ivar version: another number when that has changed.
+    :ivar interval: seconds between two looks.
+    :ivar fresh: seconds for which a look counts; a little less than ``interval``.
+    """
+
+    version: int
+    interval: float
+    fresh: float
+
+    def look(self) -> int:
+        """See what there is now, and return ``version``."""
+
+    def json(self) -> bytes:
+        """Return the event for viewers who have not seen this version yet."""
 
 
 @implementer(IPushProducer)
@@ -82,7 +100,7 @@ class EventStreams:
 
     log = Logger()
 
-    def __init__(self, picture: Picture, clock: IReactorTime, limit: int = MAX_STREAMS) -> None:
+    def __init__(self, picture: Viewed, clock: IReactorTime, limit: int = MAX_STREAMS) -> None:
         self._picture = picture
         self._clock = clock
         self._seconds = monotonic(clock)
@@ -96,6 +114,17 @@ class EventStreams:
 
     def __len__(self) -> int:
         return len(self._streams)
+
+    def answer(self, request: Request) -> int:
+        """Answer a request for the events."""
+        request.setHeader(b"Content-Type", b"text/event-stream")
+        # for proxies that would wait for more
+        request.setHeader(b"X-Accel-Buffering", b"no")
+        if request.method == b"HEAD":
+            request.finish()
+        else:
+            self.open(request)
+        return NOT_DONE_YET
 
     def open(self, request: Request) -> None:
         """Add a viewer: it is sent what there is at once, and what changes from now on.

@@ -262,6 +262,7 @@
     const { node, totals } = data;
     ready = totals.peers;
     put($("node-name"), node.agent_name);
+    $("map-link").hidden = !data.map;
     put($("network"), node.network);
     $("network").hidden = false;
     const own = node.height === null ? "" : ` · height ${height(node.height)}`;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -23,7 +23,7 @@ from txsoter.service.status.resource import StatusAnswers
 from txsoter.service.status.watching import Picture, StatusObserver
 from txsoter.service.web.access import HostCheck
 from txsoter.service.web.guard import Guard
-from txsoter.service.web.pages import Pages
+from txsoter.service.web.pages import Answer, Pages
 from txsoter.service.web.site import QuietSite
 
 __all__ = ["SAMPLE_SECONDS", "StatusService"]
@@ -46,6 +46,7 @@ class StatusService(MultiService):
     :param peers: gives the peers that live.
     :param config: theirs, of which it shows who we are.
     :param parts: what else there is to show.
+    :param pages: other pages at the same place: what answers each path.
     :param hosts: names by which others may ask for the page, besides localhost and the address it listens on: those of
         a proxy before it.
     :param clock: by default the reactor.
@@ -62,6 +63,7 @@ class StatusService(MultiService):
         config: PeerConfig,
         *,
         parts: StatusParts | None = None,
+        pages: Mapping[bytes, Answer] | None = None,
         hosts: Iterable[str] = (),
         clock: IReactorTime | None = None,
         name: str = "the status page",
@@ -76,11 +78,12 @@ class StatusService(MultiService):
         self._page_clock = PageClock(clock)
         self.observer = StatusObserver(self._page_clock)
         shown = Parts(parts or StatusParts(), self._page_clock)
-        self._picture = Picture(config, self._page_clock, peers, self.observer, shown)
+        self._picture = Picture(config, self._page_clock, peers, self.observer, shown, has_map=b"/map" in (pages or {}))
         self._streams = EventStreams(self._picture, clock)
-        pages = Pages(HostCheck(hosts), StatusAnswers(self._picture, self._streams).by_path())
+        answers = {**StatusAnswers(self._picture, self._streams).by_path(), **(pages or {})}
         # besides viewers that stay, some that only ask
-        self._guard = Guard(QuietSite(pages, clock), clock, limit=2 * MAX_STREAMS)
+        limit = 2 * MAX_STREAMS * (2 if pages else 1)
+        self._guard = Guard(QuietSite(Pages(HostCheck(hosts), answers), clock), clock, limit=limit)
         # any, for it takes every factory
         guard: Any = self._guard
         self._listening = ListeningService(endpoint, name, guard)

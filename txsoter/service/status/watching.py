@@ -84,6 +84,7 @@ class Picture:
     """All that the page shows, made when somebody looks, but not more than once in ``interval`` seconds.
 
     :param peers: gives those that live.
+    :param has_map: there is a map of the network beside the page.
     :ivar started_at: when the service was started, in seconds of a clock that is never set.
     :ivar version: of what is shown; another number when that has changed.
     """
@@ -99,8 +100,10 @@ class Picture:
         peers: Callable[[], Iterable[SoterPeerProtocol]],
         observer: StatusObserver,
         parts: Parts,
+        has_map: bool = False,
     ) -> None:
         self._config = config
+        self._has_map = has_map
         self._clock = clock
         self._peers = peers
         self._observer = observer
@@ -156,6 +159,7 @@ class Picture:
                 close_row(each, self._clock) for each, _ in zip(closes.latest(), range(MAX_CLOSES), strict=False)
             ],
             "causes": {cause.name.lower(): count for cause, count in closes.causes.most_common()},
+            "map": self._has_map,
             **self._parts.rows(),
         }
 

@@ -5,16 +5,31 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
+from txsoter import SIMNET
 from txsoter.errors import LocalError
 from txsoter.service.state_file import Damage, FileKind, StateDamaged, StateError, StateFile, read_state
 from txsoter.test.service.book.support import NOW, FolderCase
 
-KIND = FileKind("a diary", "diary.sqlite3", 0x64696172, 3, {"entry": "CREATE TABLE entry (words TEXT);"})
+
+class DiaryDamaged(StateDamaged):
+    what = "diary"
+
+
+KIND = FileKind(
+    what="a diary",
+    file="diary.sqlite3",
+    lock="diary.lock",
+    application=0x64696172,
+    format=3,
+    schema="CREATE TABLE entry (words TEXT);",
+    tables=frozenset({"entry"}),
+    damaged=DiaryDamaged,
+)
 
 
 class StateFileTests(FolderCase):
     def open(self, **meta: bytes) -> StateFile:
-        file = StateFile(self.folder, KIND, meta, lambda found: None, lambda: NOW)
+        file = StateFile(self.folder, KIND, SIMNET, lambda: NOW, meta)
         self.addCleanup(file.close)
         return file
 
@@ -48,11 +63,12 @@ class StateFileTests(FolderCase):
     def test_read_while_it_is_used(self) -> None:
         file = self.open()
         file.write(lambda connection: connection.execute("INSERT INTO entry VALUES ('dear diary')"))
-        self.assertEqual(read_state(self.folder, KIND, (), self.entries), ["dear diary"])
-        error: Any = self.assertRaises(StateError, read_state, self.folder, KIND, ["secret"], self.entries)
+        self.assertEqual(read_state(self.folder, KIND, self.entries), ["dear diary"])
+        file.write(lambda connection: connection.execute("DELETE FROM meta WHERE name = 'magic'"))
+        error: Any = self.assertRaises(StateError, read_state, self.folder, KIND, self.entries)
         self.assertIn("is damaged: it does not say whose it is; must be a diary that this user may read", str(error))
 
     def test_errors_are_the_callers_and_can_be_copied(self) -> None:
-        for error in (StateError(self.folder, "is bad", "good"), StateDamaged(self.folder, "malformed", "diary")):
+        for error in (StateError(self.folder, "is bad", "good"), DiaryDamaged(self.folder, "malformed")):
             self.assertIsInstance(error, LocalError)
             self.assertEqual(str(type(error)(*error.args)), str(error))

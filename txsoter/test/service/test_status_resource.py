@@ -46,7 +46,9 @@ class PageTests(PageTestCase):
         html = self.ask("/").body.decode()
         for tag, name, value in Tags(html).attributes:
             if name in ("src", "href", "action", "srcset", "poster", "data", "formaction"):
-                self.assertTrue(value.startswith(("#", "data:image/svg+xml,")) or value == "status.json", (tag, value))
+                self.assertTrue(
+                    value.startswith(("#", "data:image/svg+xml,")) or value in ("status.json", "map"), (tag, value)
+                )
             self.assertFalse(name.startswith("on") or name == "style", (tag, name))
         without_names = html.replace("http://www.w3.org/2000/svg", "")
         self.assertNotRegex(without_names, r"https?://|//cdn|@import|url\(")

@@ -40,7 +40,7 @@ def records_of(blocks: list[Block]) -> list[HeaderRecord]:
 class FileCase(FolderCase):
     @property
     def path(self) -> Path:
-        return self.folder / KIND.name
+        return self.folder / KIND.file
 
     def open(self, network: Network = SIMNET, check_proofs: bool = False) -> HeaderFile:
         file = HeaderFile(self.folder, network, check_proofs, lambda: NOW)
@@ -328,7 +328,7 @@ class StoreTests(StoreCase):
         for each in records[1:]:
             store.add(each)
         self.successResultOf(store.flush())
-        path = self.folder / KIND.name
+        path = self.folder / KIND.file
         with sqlite3.connect(path) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
@@ -361,7 +361,7 @@ class StoreTests(StoreCase):
 
     def test_a_damaged_file_is_told_and_written_anew(self) -> None:
         self.folder.mkdir()
-        (self.folder / KIND.name).write_bytes(b"rubbish" * 1000)
+        (self.folder / KIND.file).write_bytes(b"rubbish" * 1000)
         with capturedLogs() as events:
             store = self.store()
             self.successResultOf(store.open())

@@ -98,7 +98,7 @@ class KillTests(FolderCase):
         self.written(kill=rng)
         for _ in range(KILLS):
             # so that its log begins anew, and its size is that of what is written now
-            sqlite3.connect(self.folder / KIND.name).execute("PRAGMA wal_checkpoint(TRUNCATE)").connection.close()
+            sqlite3.connect(self.folder / KIND.file).execute("PRAGMA wal_checkpoint(TRUNCATE)").connection.close()
             written, status = self.written(str(rng.randrange(150_000, 900_000)))
             self.assertEqual(status, -signal.SIGXFSZ)
             self.assert_whole(max(written, before))

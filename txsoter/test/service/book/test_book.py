@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from unittest.mock import patch
 
 from twisted.logger import LogLevel
@@ -163,8 +164,9 @@ class WriteTests(BookCase):
 
         def damaging(store: Store, changes: Changes) -> None:
             if damage:
-                kept = store.load()
-                write(store, Changes(gone=[Place(each.ip, each.port) for each in kept.rows], disowned=kept.own))
+                with closing(sqlite3.connect(store.path, isolation_level=None)) as connection:
+                    connection.execute("DELETE FROM address")
+                    connection.execute("DELETE FROM own")
                 raise damage.pop()
             write(store, changes)
 

@@ -18,6 +18,7 @@ from txsoter.networks import REGTEST, SIMNET, TESTNET1, Network
 from txsoter.service.book.known import Row
 from txsoter.service.book.places import Place
 from txsoter.service.book.store import FILE, BookDamaged, BookError, Changes, Kept, Store, read_book
+from txsoter.service.state_file import StateFile
 from txsoter.test.programs import ROOT
 from txsoter.test.service.book.support import NOW, SOURCE, FolderCase, at, ip
 
@@ -105,9 +106,18 @@ class KeepTests(StoreCase):
 
     def test_begun_whole(self) -> None:
         """A book whose beginning could not be written is not begun at all, and is the next time."""
-        with patch("txsoter.service.book.store.token_bytes", return_value=None):
+        with patch.object(StateFile, "_identity", return_value=dict.fromkeys(("network", "magic", "genesis"))):
             self.refused("NOT NULL constraint failed: meta.value", FILE)
         self.assertEqual(self.kept().rows, [])
+
+    def test_each_commit_reaches_the_disk(self) -> None:
+        """A write-ahead log, synced at each commit."""
+
+        def look(connection: sqlite3.Connection) -> None:
+            self.assertEqual(connection.execute("PRAGMA journal_mode").fetchone(), ("wal",))
+            self.assertEqual(connection.execute("PRAGMA synchronous").fetchone(), (2,))
+
+        self.open()._file.write(look)
 
     def test_nobody_else_may_read(self) -> None:
         """It names peers and holds a secret: only its user may read it."""
@@ -153,7 +163,7 @@ class FolderTests(StoreCase):
         self.path.rmdir()
         self.path.write_bytes(whole)
         self.assertEqual(self.kept().rows, [row(0)])
-        with patch("txsoter.service.state_file._transaction", side_effect=sqlite3.OperationalError("disk I/O error")):
+        with patch("txsoter.service.state_file.transaction", side_effect=sqlite3.OperationalError("disk I/O error")):
             self.refused("disk I/O error", FILE)
         # it lets go of the folder
         self.assertEqual(self.kept().rows, [row(0)])
@@ -313,7 +323,7 @@ class DamageTests(StoreCase):
         self.addCleanup(reader.close)
         self.assertEqual(reader.execute("SELECT count(*) FROM address").fetchone(), (4,))
         malformed = sqlite3.DatabaseError("malformed")
-        with patch("txsoter.service.state_file._transaction", side_effect=[malformed, nullcontext(Mock())]):
+        with patch("txsoter.service.state_file.transaction", side_effect=[malformed, nullcontext(Mock())]):
             self.assertRaises(BookDamaged, store.write, Changes([row(5)]))
         self.assertTrue(Path(f"{self.folder / self.NAME}-wal").exists())
         store.write(Changes([row(6)]))
@@ -345,7 +355,7 @@ class DamageTests(StoreCase):
         store = self.open()
         key = store.load().key
         with (
-            patch("txsoter.service.state_file._transaction", side_effect=sqlite3.DatabaseError("malformed")),
+            patch("txsoter.service.state_file.transaction", side_effect=sqlite3.DatabaseError("malformed")),
             patch.object(os, "open", side_effect=OSError(errno.ENOSPC, "No space left on device")),
         ):
             self.assertRaises(OSError, store.write, Changes([row(1)]))

@@ -1,0 +1,202 @@
+"""``MapPicture``: what the page of the map shows, made when somebody looks; layout and analysis included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from txsoter.clock import TimeStamps, monotonic
+from txsoter.crawl.layout import Point
+from txsoter.crawl.map_feed import MapFeed
+from txsoter.crawl.map_formats import json_line
+from txsoter.crawl.map_graph import GraphReport, indexed_edges
+from txsoter.crawl.map_rows import Locate
+from txsoter.crawl.map_view import MapView, difference, view_of, whole
+from txsoter.crawl.network_map import NetworkMap
+
+__all__ = ["Analyses", "Layouts", "MapPicture"]
+
+FIRST_SECONDS = 8.0
+"""Seconds for the first layout."""
+
+UPDATE_SECONDS = 3.0
+"""Seconds for a layout that starts from another."""
+
+ROUNDS = 8
+"""Layouts after a change, each of which starts from the one before: large networks need several to settle."""
+
+SHARE = 0.1
+"""The most of one core that layouts may take."""
+
+MAX_CHANGES = 1 << 20
+"""The most bytes of an event; a viewer that would need a larger one loads the whole again."""
+
+
+class Layouts(Protocol):
+    """Computes layouts, such as a :class:`.LayoutProcess`."""
+
+    def layout(
+        self, count: int, pairs: Sequence[tuple[int, int]], before: Mapping[int, Point], seconds: float
+    ) -> Deferred[list[Point]]:
+        """Return the positions; see :func:`txsoter.crawl.layout.layout`."""
+
+
+Analyses = Callable[[NetworkMap], Deferred[GraphReport]]
+"""Make reports on maps, without keeping the reactor waiting."""
+
+
+class MapPicture:
+    """The page's content, made when somebody looks, but not more than once in ``interval`` seconds.
+
+    A viewer has the whole at some version, and is sent what is different in the next one.
+
+    :param feed: has the map.
+    :param layouts: computes positions.
+    :param analyses: makes reports on maps.
+    :param locate: says in which country an address is.
+    :ivar version: of what is shown; another number when that has changed.
+    """
+
+    log = Logger()
+    interval = 2.0
+    # a little less: of calls that are as far apart, one may come a little late and the next in time
+    fresh = 1.8
+
+    def __init__(
+        self,
+        feed: MapFeed,
+        clock: IReactorTime,
+        layouts: Layouts,
+        analyses: Analyses,
+        locate: Locate | None = None,
+    ) -> None:
+        self.version = 0
+        self._feed = feed
+        self._stamps = TimeStamps(clock)
+        self._seconds = monotonic(clock)
+        self._layouts = layouts
+        self._locate = locate
+        self._analyses = analyses
+        self._looked_at: float | None = None
+        self._view: MapView | None = None
+        self._event = self._whole = b""
+        self._map: NetworkMap | None = None
+        self._positions: dict[str, Point] = {}
+        self._report: GraphReport | None = None
+        # what the last layout was of, and how many are still to come
+        self._laid_out: tuple[list[str], list[tuple[int, int]]] = ([], [])
+        self._rounds = 0
+        self._next_layout = 0.0
+        self._is_analysing = self._is_laying_out = False
+        self._changed = False
+        self._failed: set[str] = set()
+
+    def look(self) -> int:
+        """See what there is now, and begin what it takes to draw it.
+
+        :return: :attr:`version`.
+        """
+        now = self._seconds()
+        if self._looked_at is not None and now - self._looked_at < self.fresh:
+            return self.version
+        self._looked_at = now
+        current = self._feed.current
+        if current is not None and current is not self._map:
+            self._map = current
+            self._changed = True
+            self._begin_analysis(current)
+        if current is not None:
+            self._begin_layout(current)
+        if self._changed and current is not None:
+            self._changed = False
+            self._show(view_of(current, self._positions, self._report, self._feed.growth, self._locate))
+        return self.version
+
+    def _show(self, view: MapView) -> None:
+        before, self._view = self._view, view
+        if before is None:
+            self.version += 1
+            self._event = b""
+            return
+        changes = difference(before, view, self.version)
+        if changes is None:
+            self._view = before
+            return
+        self.version += 1
+        self._whole = b""
+        event = json_line(changes).encode()
+        self._event = b"" if len(event) > MAX_CHANGES else event
+
+    def json(self) -> bytes:
+        """Return the last event: what was different, for those who have the version before."""
+        return self._event or b'{"version":%d,"base":-1}' % self.version
+
+    def json_parts(self) -> tuple[bytes, bytes]:
+        """Return the whole as JSON, in two parts: the time that it is now, and the rest, which answers share."""
+        if not self._whole:
+            rest = {"version": 0} if self._view is None else whole(self._view, self.version)
+            self._whole = json_line(rest).encode()[1:]
+        return b'{"now":%.3f,' % self._stamps.now(), self._whole
+
+    # -- what takes longer ---------------------------------------------------------------------
+
+    def _begin_analysis(self, current: NetworkMap) -> None:
+        if self._is_analysing:
+            return
+
+        def done(report: GraphReport) -> None:
+            self._is_analysing = False
+            if report != self._report:
+                self._report = report
+                self._changed = True
+
+        def failed(failure: Failure) -> None:
+            self._is_analysing = False
+            self._fails("analysed", failure)
+
+        self._is_analysing = True
+        self._analyses(current).addCallback(done).addErrback(failed)
+
+    def _begin_layout(self, current: NetworkMap) -> None:
+        now = self._seconds()
+        if self._is_laying_out or now < self._next_layout:
+            return
+        view = self._view
+        # what is drawn, as of the last look
+        names = [] if view is None else sorted(view.nodes)
+        pairs = indexed_edges(names, current)
+        if (names, pairs) != self._laid_out:
+            self._rounds = ROUNDS
+        if not names or not self._rounds:
+            return
+        self._rounds -= 1
+        self._laid_out = names, pairs
+        before = {index: self._positions[name] for index, name in enumerate(names) if name in self._positions}
+
+        def done(points: Sequence[Point]) -> None:
+            self._positions = dict(zip(names, points, strict=True))
+            self._changed = True
+
+        def failed(failure: Failure) -> None:
+            self._rounds = 0
+            self._fails("laid out", failure)
+
+        def over(_: object) -> None:
+            self._is_laying_out = False
+            self._next_layout = self._seconds() + (self._seconds() - now) * (1 - SHARE) / SHARE
+
+        self._is_laying_out = True
+        seconds = UPDATE_SECONDS if before else FIRST_SECONDS
+        laying_out = self._layouts.layout(len(names), pairs, before, seconds)
+        laying_out.addCallback(done).addErrback(failed).addCallback(over)
+
+    def _fails(self, what: str, failure: Failure) -> None:
+        # told once, not every few seconds for months
+        if what not in self._failed:
+            self._failed.add(what)
+            self.log.failure("the map cannot be {what}", failure, what=what)

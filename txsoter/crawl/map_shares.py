@@ -1,0 +1,137 @@
+"""Shares of a network: which versions, services and heights its nodes have, and how that grows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+
+from txsoter.core.service_names import service_names
+from txsoter.crawl.network_map import MapNode, NetworkMap
+from txsoter.service.status.text import agent_name
+
+__all__ = ["LAGS", "OTHER", "Growth", "GrowthSample", "Shares", "best_height", "shares"]
+
+MAX_NAMES = 12
+"""Versions that are counted by name."""
+
+MAX_SAMPLES = 1024
+"""Samples of growth that are kept; every second one goes when there are more, so that they reach back for ever."""
+
+OTHER = "other"
+"""Versions beyond :data:`MAX_NAMES`, the rarest ones, together."""
+
+NO_AGENT = "none"
+"""Nodes whose user agent is empty."""
+
+LAGS = {"at the tip": 2, "within 10": 10, "within 100": 100, "within 1000": 1000, "further behind": None}
+"""Names of ranges of height lag, with the most blocks that a node of that range is behind."""
+
+
+@attrs.frozen
+class Shares:
+    """Counts of the nodes that are reachable.
+
+    :ivar versions: nodes by the program in their user agent, the most common first.
+    :ivar services: nodes by service; a node has several.
+    :ivar heights: nodes by their lag behind the best height; see :data:`LAGS`.
+    :ivar protocols: nodes by protocol version.
+    """
+
+    versions: dict[str, int]
+    services: dict[str, int]
+    heights: dict[str, int]
+    protocols: dict[str, int]
+
+
+def best_height(nodes: Iterable[MapNode]) -> int | None:
+    """Return the greatest height that at least three nodes and one in fifty have: a few may lie. None if none has one.
+
+    Of fewer than three nodes it is the least of their heights.
+    """
+    heights = sorted((node.height for node in nodes if node.reachable and node.height is not None), reverse=True)
+    return heights[min(len(heights) - 1, max(2, len(heights) // 50))] if heights else None
+
+
+def lag_name(height: int, best: int) -> str:
+    """Return the range of :data:`LAGS` for a height."""
+    return next(name for name, most in LAGS.items() if most is None or best - height <= most)
+
+
+def shares(network_map: NetworkMap) -> Shares:
+    """Return the shares of a map."""
+    nodes = network_map.reachable
+    best = best_height(nodes)
+    counted = Counter(lag_name(node.height, best) for node in nodes if node.height is not None and best is not None)
+    return Shares(
+        versions=_common(agent_name(node.user_agent.encode("utf-8", "replace")) or NO_AGENT for node in nodes),
+        services=dict(Counter(name for node in nodes for name in service_names(node.services)).most_common(MAX_NAMES)),
+        heights={name: counted[name] for name in LAGS if counted[name]},
+        protocols=_common(str(node.protocol_version) for node in nodes),
+    )
+
+
+def _common(names: Iterable[str]) -> dict[str, int]:
+    counts = Counter(names)
+    common = dict(counts.most_common(MAX_NAMES))
+    rest = counts.total() - sum(common.values())
+    return {**common, OTHER: common.get(OTHER, 0) + rest} if rest else common
+
+
+@attrs.frozen
+class GrowthSample:
+    """The size of a network at one moment.
+
+    :ivar when: seconds since 1970.
+    :ivar reachable: nodes that are reachable.
+    :ivar known: addresses on the map.
+    :ivar edges: edges on the map.
+    :ivar height: see :func:`best_height`.
+    :ivar versions: nodes by the program in their user agent.
+    """
+
+    when: float
+    reachable: int
+    known: int
+    edges: int
+    height: int | None
+    versions: dict[str, int]
+
+    @classmethod
+    def of(cls, network_map: NetworkMap) -> GrowthSample:
+        """Return the sample of a map."""
+        return cls(
+            network_map.when,
+            len(network_map.reachable),
+            len(network_map.nodes),
+            len(network_map.edges),
+            best_height(network_map.nodes),
+            shares(network_map).versions,
+        )
+
+
+class Growth:
+    """Samples over time, in bounded memory: the longer it goes on, the further they are apart.
+
+    :ivar samples: the oldest first.
+    """
+
+    def __init__(self, interval: float = 60.0) -> None:
+        self.samples: list[GrowthSample] = []
+        self._interval = interval
+
+    def add(self, sample: GrowthSample) -> bool:
+        """Keep a sample, unless the last one is too young; return whether it is kept."""
+        if self.samples and sample.when - self.samples[-1].when < self._interval:
+            return False
+        self.samples.append(sample)
+        if len(self.samples) > MAX_SAMPLES:
+            del self.samples[1::2]
+            self._interval *= 2
+        return True
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the samples, ready for JSON."""
+        return [attrs.asdict(each) for each in self.samples]

@@ -1,0 +1,160 @@
+"""A map as its page gets it: rows by name, and what is different from the rows before. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from txsoter.core.service_names import service_names
+from txsoter.crawl.layout import Point
+from txsoter.crawl.map_graph import GraphReport
+from txsoter.crawl.map_rows import Locate
+from txsoter.crawl.map_shares import Growth, best_height, shares
+from txsoter.crawl.network_map import FROM, TO, MapNode, NetworkMap, NodeKind
+from txsoter.service.status.text import agent_name, shown
+
+__all__ = ["MapView", "difference", "view_of", "whole"]
+
+MAX_NODES = 20_000
+"""Nodes on the page; those that are reachable come first."""
+
+MAX_EDGES = 200_000
+"""Edges on the page."""
+
+MAX_LISTED = 100
+"""Rows of a list of nodes that stand out."""
+
+SCALE = 10_000
+"""Positions are whole numbers: so many are the radius of the picture."""
+
+_SHOWN = (NodeKind.REACHABLE, NodeKind.DOWN, NodeKind.SEEN)
+
+
+@attrs.frozen(eq=False)
+class MapView:
+    """What the page shows.
+
+    :ivar nodes: by name: kind, program, height, services, up since, country, good.
+    :ivar edges: bits of who claims it, by ends: 1 the one that dialled, 2 the other.
+    :ivar positions: by name; nodes without one are not drawn yet.
+    :ivar summary: everything else.
+    """
+
+    nodes: dict[str, list[Any]]
+    edges: dict[tuple[str, str], int]
+    positions: dict[str, tuple[int, int]]
+    summary: dict[str, Any]
+
+
+def view_of(
+    network_map: NetworkMap,
+    positions: Mapping[str, Point],
+    report: GraphReport | None,
+    growth: Growth,
+    locate: Locate | None = None,
+) -> MapView:
+    """Return what the page shows of a map. Texts in it are bounded, and have nothing that cannot be seen."""
+    listed = sorted((node for node in network_map.nodes if node.kind in _SHOWN), key=lambda node: not node.reachable)
+    nodes = {node.name: _row(node, locate) for node in listed[:MAX_NODES]}
+    known = ((edge, (edge.source, edge.target)) for edge in network_map.edges if not edge.unmatched)
+    drawn = [(ends, edge.claimed_by) for edge, ends in known if ends[0] in nodes and ends[1] in nodes]
+    edges = {ends: (FROM in claims) + 2 * (TO in claims) for ends, claims in drawn[:MAX_EDGES]}
+    at = {name: point for name, point in positions.items() if name in nodes}
+    return MapView(
+        nodes,
+        edges,
+        {name: (round(x * SCALE), round(y * SCALE)) for name, (x, y) in at.items()},
+        {
+            "network": shown(network_map.network, 40),
+            "when": network_map.when,
+            "reachable": len(network_map.reachable),
+            "known": len(network_map.nodes),
+            "not_shown": len(listed) - len(nodes),
+            "edges": len(network_map.edges),
+            "confirmed": sum(edge.confirmed for edge in network_map.edges),
+            "unmatched": sum(edge.unmatched for edge in network_map.edges),
+            "height": best_height(network_map.nodes),
+            "shares": attrs.asdict(shares(network_map)),
+            "report": None if report is None else _report(report),
+            "growth": _growth(growth),
+        },
+    )
+
+
+def _row(node: MapNode, locate: Locate | None) -> list[Any]:
+    return [
+        node.kind.value,
+        agent_name(node.user_agent.encode("utf-8", "replace")) if node.user_agent else "",
+        node.height,
+        ", ".join(service_names(node.services)),
+        None if node.connected_since is None else round(node.connected_since),
+        None if locate is None else locate(node.host)["country"],
+        int(node.good),
+    ]
+
+
+def _report(report: GraphReport) -> dict[str, Any]:
+    points = list(report.articulation_points.items())
+    return {
+        "nodes": report.nodes,
+        "pairs": report.pairs,
+        # up to 2000 neighbours each number, which is more than a soterd takes
+        "degrees": [[degree, count] for degree, count in list(report.degrees.items())[:2000]],
+        "components": list(report.components[:MAX_LISTED]),
+        "component_count": len(report.components),
+        "articulation_points": [[name, count] for name, count in points[:MAX_LISTED]],
+        "articulation_point_count": len(points),
+        "eclipse_candidates": [
+            [each.name, each.one_group, each.behind, each.neighbours] for each in report.eclipse_candidates[:MAX_LISTED]
+        ],
+        "eclipse_candidate_count": len(report.eclipse_candidates),
+    }
+
+
+def _growth(growth: Growth) -> dict[str, Any]:
+    samples = growth.samples
+    names = list(samples[-1].versions)[:4] if samples else []
+    return {
+        "when": [round(each.when) for each in samples],
+        "reachable": [each.reachable for each in samples],
+        "edges": [each.edges for each in samples],
+        "versions": {name: [each.versions.get(name, 0) for each in samples] for name in names},
+    }
+
+
+def whole(view: MapView, version: int) -> dict[str, Any]:
+    """Return all of a view: edges are three numbers each, the places of their ends in ``nodes`` and the claims."""
+    index = {name: number for number, name in enumerate(view.nodes)}
+    return {
+        "version": version,
+        **view.summary,
+        "nodes": [[name, *row, *view.positions.get(name, (None, None))] for name, row in view.nodes.items()],
+        "links": [
+            number for (one, other), claims in view.edges.items() for number in (index[one], index[other], claims)
+        ],
+    }
+
+
+def difference(before: MapView, after: MapView, base: int) -> dict[str, Any] | None:
+    """Return what has to be done to ``before``, which has the version ``base``; None if they are alike."""
+    changed = [[name, *row] for name, row in after.nodes.items() if before.nodes.get(name) != row]
+    moved = [[name, *at] for name, at in after.positions.items() if before.positions.get(name) != at]
+    joined = [[*ends, claims] for ends, claims in after.edges.items() if before.edges.get(ends) != claims]
+    gone = [name for name in before.nodes if name not in after.nodes]
+    parted = [list(ends) for ends in before.edges if ends not in after.edges]
+    summary = {name: value for name, value in after.summary.items() if before.summary[name] != value}
+    # a map is made every few seconds: that alone is nothing new
+    if not (changed or moved or joined or gone or parted) and summary.keys() <= {"when"}:
+        return None
+    return {
+        "base": base,
+        "version": base + 1,
+        **summary,
+        "changed": changed,
+        "moved": moved,
+        "joined": joined,
+        "gone": gone,
+        "parted": parted,
+    }
