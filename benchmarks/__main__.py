@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 
@@ -18,9 +18,11 @@ How fast txsoter is, beside other Python libraries, and beside what Twisted and 
   metrics what metrics for Prometheus cost
   aio     the same as peer on asyncio, beside Twisted
   chain   proof of work, filters, merkle proofs, the order of the DAG
+  crawl   the crawler on networks of 100, 1,000 and 10,000 loopback nodes
 
-Without a suite all of them run, which takes less than ten minutes. Figures are medians of the rounds with their spread;
-what is compared takes turns within each round, after a warm-up. Leave the machine alone meanwhile.
+Without a suite all of them but crawl run, which takes less than ten minutes; crawl takes as long by itself. Figures are
+medians of the rounds with their spread; what is compared takes turns within each round, after a warm-up. Leave the
+machine alone meanwhile.
 """
 
 PEER = """\
@@ -60,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m benchmarks", description=DESCRIPTION, formatter_class=plain, parents=[common]
     )
-    suites = top.add_subparsers(dest="suite", metavar="[codec|peer|scale|metrics|aio|chain]", title="suites")
+    suites = top.add_subparsers(dest="suite", metavar="[codec|peer|scale|metrics|aio|chain|crawl]", title="suites")
     suites.add_parser("codec", help="bytes to messages and back", parents=[common])
     peer = suites.add_parser(
         "peer", help="two processes and a connection", description=PEER, formatter_class=plain, parents=[common]
@@ -72,6 +74,10 @@ def parser() -> argparse.ArgumentParser:
     aio = suites.add_parser("aio", help="asyncio beside Twisted", parents=[common])
     _aio_commands(aio)
     suites.add_parser("chain", help="proofs, filters, the order of the DAG", parents=[common])
+    crawl = suites.add_parser("crawl", help="the crawler on networks of loopback nodes", parents=[common])
+    crawl.add_argument(
+        "--nodes", type=int, nargs="+", metavar="N", help="numbers of nodes, instead of 100, 1,000 and 10,000"
+    )
     return top
 
 
@@ -128,7 +134,9 @@ def main() -> None:
     reference = getattr(arguments, "reference", None)
     if reference is not None and arguments.suite not in (None, "codec"):
         raise SystemExit("--reference: only the codec suite takes one")
-    _run_suites(arguments.suite, rounds, quick, getattr(arguments, "json", None), reference)
+    _run_suites(
+        arguments.suite, rounds, quick, getattr(arguments, "json", None), reference, getattr(arguments, "nodes", None)
+    )
 
 
 def _be_one_end(arguments: argparse.Namespace) -> None:
@@ -153,8 +161,15 @@ def _be_one_end(arguments: argparse.Namespace) -> None:
         drive(arguments.endpoint, arguments.kind, arguments.mode, arguments.count, arguments.metrics)
 
 
-def _run_suites(suite: str | None, rounds: int, quick: bool, json_file: str | None, reference: str | None) -> None:
-    from benchmarks import aio, chain, codec, measure, metrics, peer, scale
+def _run_suites(
+    suite: str | None,
+    rounds: int,
+    quick: bool,
+    json_file: str | None,
+    reference: str | None,
+    sizes: Sequence[int] | None,
+) -> None:
+    from benchmarks import aio, chain, codec, crawl, measure, metrics, peer, scale
 
     # whoever ends this process ends its children, too
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -165,6 +180,7 @@ def _run_suites(suite: str | None, rounds: int, quick: bool, json_file: str | No
         "metrics": metrics.run,
         "aio": aio.run,
         "chain": chain.run,
+        "crawl": partial(crawl.run, sizes=sizes),
     }
     machine = measure.machine()
     about = {"machine": machine, "command": " ".join(sys.argv[1:]), "rounds": rounds, "quick": quick}
@@ -175,7 +191,7 @@ def _run_suites(suite: str | None, rounds: int, quick: bool, json_file: str | No
         out.print("A trial run on tiny inputs: its figures mean nothing.")
     reports = []
     for name, run in suites.items():
-        if suite in (None, name):
+        if suite == name or (suite is None and name != "crawl"):
             report = run(rounds, quick)
             reports.append(report)
             out.print()

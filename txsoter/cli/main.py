@@ -30,6 +30,7 @@ COMMANDS = {
     "fetch": "download and verify all blocks of a node, and print the DAG",
     "crawl": "map a network: its nodes, and who is connected to whom",
     "capture": "show and replay recorded conversations, or read them from a pcap file",
+    "testnet": "run a network of thousands of light nodes on this machine, to try crawlers on",
     "book": "print the address book of twistd soter",
 }
 """Each is a module of that name here, with an underscore for the hyphen, whose ``add_arguments`` sets ``run``."""

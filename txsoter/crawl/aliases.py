@@ -9,6 +9,7 @@ whatever a liar copies from it.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 from txsoter.crawl.visit_result import VisitResult
 from txsoter.service.book.places import Place
@@ -16,7 +17,10 @@ from txsoter.service.book.places import Place
 __all__ = ["Aliases", "OwnEnds", "is_same_node"]
 
 MAX_PAIRS = 10_000
-"""Pairs whose comparison is remembered, and pairs that wait for one."""
+"""Pairs whose comparison is remembered."""
+
+MAX_WAITING = 200
+"""Pairs that wait for their comparison; hints beyond them are not followed."""
 
 MAX_ENDS = 10_000
 """Own connections that are remembered."""
@@ -35,27 +39,26 @@ class OwnEnds:
         self.recent: OrderedDict[Place, Place] = OrderedDict()
         self._votes: OrderedDict[bytes, bytes] = OrderedDict()
 
-    def note(self, result: VisitResult, voter: bytes) -> None:
-        """Note the ends of a connection.
+    def connected(self, place: Place, own_end: Place) -> None:
+        """Note a connection that has been made.
 
-        :param voter: the network of the remote, which has one vote on our own IP.
+        :param own_end: our end of it, as our socket has it.
         """
-        if result.own_end is None:
-            return
-        ends = [result.own_end]
-        if result.seen_as is not None:
-            self._votes.pop(voter, None)
-            self._votes[voter] = result.seen_as.ip
-            if len(self._votes) > MAX_VOTERS:
-                self._votes.popitem(last=False)
-        public = self.public_ip()
-        if public is not None and public != result.own_end.ip:
-            ends.append(Place(public, result.own_end.port))
-        for end in ends:
+        for end in self._forms(own_end):
             self.recent.pop(end, None)
-            self.recent[end] = result.place
+            self.recent[end] = place
         while len(self.recent) > MAX_ENDS:
             self.recent.popitem(last=False)
+
+    def vote(self, voter: bytes, ip: bytes) -> None:
+        """Note at which IP a remote sees us.
+
+        :param voter: the network of the remote, which has one vote.
+        """
+        self._votes.pop(voter, None)
+        self._votes[voter] = ip
+        if len(self._votes) > MAX_VOTERS:
+            self._votes.popitem(last=False)
 
     def public_ip(self) -> bytes | None:
         """Return the packed IP that most networks see us at; None when there is no majority."""
@@ -65,11 +68,11 @@ class OwnEnds:
 
     def of(self, result: VisitResult) -> frozenset[Place]:
         """Return the forms in which others than the remote itself may list our end of a connection to it."""
-        if result.own_end is None:
-            return frozenset()
+        return frozenset() if result.own_end is None else self._forms(result.own_end)
+
+    def _forms(self, own_end: Place) -> frozenset[Place]:
         public = self.public_ip()
-        others = () if public is None else (Place(public, result.own_end.port),)
-        return frozenset((result.own_end, *others))
+        return frozenset((own_end,) if public is None else (own_end, Place(public, own_end.port)))
 
 
 def is_same_node(one: VisitResult, other: VisitResult, ends: OwnEnds, nonces: tuple[int, int]) -> bool:
@@ -105,7 +108,7 @@ class Aliases:
         compared = self._compared.get(pair)
         if one == other or pair in self._waiting or (compared is not None and now - compared < self._again):
             return
-        if len(self._waiting) < MAX_PAIRS:
+        if len(self._waiting) < MAX_WAITING:
             self._waiting[pair] = None
 
     def mark_seen(self, mark: int | frozenset[Place], place: Place, now: float) -> None:
@@ -119,16 +122,24 @@ class Aliases:
             self._marks.popitem(last=False)
         self.suspect(place, other, now)
 
-    def next_pair(self, now: float) -> tuple[Place, Place] | None:
-        """Return a pair that is to be compared now, and take it as compared."""
-        if not self._waiting:
-            return None
-        pair, _ = self._waiting.popitem(last=False)
-        self._compared.pop(pair, None)
-        self._compared[pair] = now
-        if len(self._compared) > MAX_PAIRS:
-            self._compared.popitem(last=False)
-        return pair
+    def next_pair(self, is_ready: Callable[[Place], bool | None], now: float) -> tuple[Place, Place] | None:
+        """Return a pair that is to be compared now, and take it as compared.
+
+        :param is_ready: tells of an address whether it can be compared; None when it must be waited for.
+        """
+        for pair in list(self._waiting):
+            ready = [is_ready(place) for place in pair]
+            if None in ready and False not in ready:
+                continue
+            del self._waiting[pair]
+            if False in ready:
+                continue
+            self._compared.pop(pair, None)
+            self._compared[pair] = now
+            if len(self._compared) > MAX_PAIRS:
+                self._compared.popitem(last=False)
+            return pair
+        return None
 
     def forget(self, one: Place, other: Place) -> None:
         """Let a pair be compared again at the next hint."""

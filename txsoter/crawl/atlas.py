@@ -176,17 +176,20 @@ class Atlas:
     def next_visit(self, now: float) -> tuple[Place, ...]:
         """Begin the next visit: one address, two that are to be visited at the same time, or none now."""
         if len(self.aliases) and self.schedule.room(now) >= 2:
-            pair = self.aliases.next_pair(now)
-            if pair is not None and all(map(self._can_be_compared, pair)):
+            pair = self.aliases.next_pair(self._can_be_compared, now)
+            if pair is not None:
                 for place in pair:
                     self.schedule.begin(place)
                 return pair
         next_place = self.schedule.take(now)
         return () if next_place is None else (next_place,)
 
-    def _can_be_compared(self, place: Place) -> bool:
+    def _can_be_compared(self, place: Place) -> bool | None:
+        """Return whether an address can be compared now; None when it must be waited for."""
+        if place in self.schedule.under_way:
+            return None
         candidate = self.candidates.get(place)
-        return candidate is not None and candidate.is_reachable and place not in self.schedule.under_way
+        return candidate is not None and candidate.is_reachable
 
     def next_time(self, now: float) -> float | None:
         """Return the time at which the next visit may begin; None until one ends."""
@@ -198,6 +201,13 @@ class Atlas:
     def is_finished(self) -> bool:
         """Whether nothing is under way and nothing is planned."""
         return not (self.schedule.under_way or len(self.schedule) or len(self.aliases))
+
+    def connected(self, place: Place, own_end: Place) -> None:
+        """Note that a visit has got as far as a connection.
+
+        :param own_end: our end of it.
+        """
+        self.own_ends.connected(place, own_end)
 
     def visited(self, results: tuple[VisitResult, ...], now: float) -> None:
         """Note the results of a visit; of two addresses, they are compared."""
@@ -215,7 +225,8 @@ class Atlas:
         self.changed.add(place)
         if result.answered:
             self._settle(candidate)
-            self.own_ends.note(result, network_group(place.ip))
+            if result.seen_as is not None:
+                self.own_ends.vote(network_group(place.ip), result.seen_as.ip)
             self._heard(candidate, result, now)
         elif candidate.failures:
             self._release_aliases(place)

@@ -54,14 +54,14 @@ class Claims:
     :ivar outbound: by the node that claims: whom it dialled.
     :ivar inbound: by the node that claims: the packed IPs of who dialled it.
     :ivar cached_at: when each node last made any.
+    :ivar ends: who claims an inbound connection, by its remote end: two addresses that share one may be one node.
     """
 
     def __init__(self) -> None:
         self.outbound: dict[Place, dict[Place, Dialled]] = {}
         self.inbound: dict[Place, dict[bytes, DialledBy]] = {}
         self.cached_at: dict[Place, float] = {}
-        # who claims an inbound connection, by its remote end: two addresses that share one may be one node
-        self._ends: dict[Place, Place] = {}
+        self.ends: dict[Place, Place] = {}
 
     def __len__(self) -> int:
         """Return the number of claims."""
@@ -84,10 +84,10 @@ class Claims:
         shared = set()
         for end in inbound:
             ports.setdefault(end.ip, []).append(end.port)
-            owner = self._ends.setdefault(end, place)
+            owner = self.ends.setdefault(end, place)
             if owner != place:
                 shared.add(owner)
-                self._ends[end] = place
+                self.ends[end] = place
         heard = {}
         for ip, each in ports.items():
             known_by = before_in.get(ip)
@@ -111,5 +111,5 @@ class Claims:
         for ip, claim in self.inbound.get(place, {}).items():
             for port in claim.ports:
                 end = Place(ip, port)
-                if self._ends.get(end) == place:
-                    del self._ends[end]
+                if self.ends.get(end) == place:
+                    del self.ends[end]

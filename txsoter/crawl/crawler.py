@@ -93,6 +93,8 @@ class Crawler:
 
     def when_finished(self) -> Deferred[None]:
         """Fire once no visit is under way or planned; each call gets a Deferred of its own."""
+        if self._is_running and self._atlas.is_finished:
+            return succeed(None)
         finished: Deferred[None] = Deferred(self._finished.remove)
         self._finished.append(finished)
         return finished
@@ -180,10 +182,13 @@ class Crawler:
 
     def _listeners(self) -> Listeners:
         # one table of listeners for all visits: making one for each takes longer than the visit
-        by_peer = self._by_peer
+        by_peer, atlas = self._by_peer, self._atlas
 
         def on_version(peer: SoterPeerProtocol, version: Version) -> None:
-            by_peer[peer].on_version(peer, version)
+            visit = by_peer[peer]
+            visit.on_version(peer, version)
+            if visit.own_end is not None:
+                atlas.connected(visit.place, visit.own_end)
 
         def on_ready(peer: SoterPeerProtocol) -> None:
             by_peer[peer].on_ready(peer)

@@ -19,8 +19,8 @@ from txsoter.core.handshake import SELF_CONNECTIONS
 from txsoter.core.sanitize import sanitize
 from txsoter.crawl.rules import CrawlRules
 from txsoter.crawl.visit_result import Outcome, VisitResult
-from txsoter.errors import CloseCause, ClosedBy, CloseReason, FieldError
-from txsoter.ip import is_v4
+from txsoter.errors import CloseCause, ClosedBy, CloseReason
+from txsoter.ip import is_v4, parse_ip
 from txsoter.peer.addressing import host_and_port
 from txsoter.peer.factory import SoterClientFactory
 from txsoter.peer.protocol import SoterPeerProtocol
@@ -76,6 +76,7 @@ class Visit:
     :param advanced: called when the handshake is complete, and when the answers have come or are not waited for any
         more; the caller then calls :meth:`ask_after` and :meth:`leave`. By default the visit does both by itself.
     :ivar done: fires with the result; never fails.
+    :ivar own_end: our end of the connection, once the node's ``version`` has come; None if it has no IP.
     :ivar is_ready: whether the handshake was completed.
     :ivar has_answers: whether the answers have come, or are not waited for any more.
     :ivar is_over: whether ``done`` has fired.
@@ -106,7 +107,7 @@ class Visit:
         self._has_asked = self._has_stayed = False
         self._is_late = self._is_given_up = False
         self._version: Version | None = None
-        self._own_end: Place | None = None
+        self.own_end: Place | None = None
         self._size = 0
         # dicts, as sets that keep the order
         self._told: dict[Place, None] = {}
@@ -196,11 +197,9 @@ class Visit:
         """Note what the node says of itself."""
         self._version = version
         host, port = host_and_port(peer.transport.getHost())
-        try:
-            self._own_end = place_at(host or "", port)
-        except FieldError:
-            # a proxy's connection may have no IP
-            self._own_end = None
+        # a proxy's connection may have no IP
+        if parse_ip(host) is not None and port:
+            self.own_end = place_at(host or "", port)
 
     def on_ready(self, peer: SoterPeerProtocol) -> None:
         """Ask for addresses, or say that it could be done."""
@@ -281,7 +280,7 @@ class Visit:
                 told=tuple(self._told),
                 outbound=None if self._outbound is None else tuple(self._outbound),
                 inbound=None if self._inbound is None else tuple(self._inbound),
-                own_end=self._own_end,
+                own_end=self.own_end,
                 seen_as=Place(seen_as.ip, seen_as.port),
             )
         )

@@ -167,6 +167,37 @@ def test_ends_alone() -> None:
     assert (counts["ready"], counts["inv"], counts["vectors"]) == (1, 20, 20_000)
 
 
+def test_crawl(tmp_path: Path) -> None:
+    """Maps of a network are compared with the truth; the network is gone afterwards."""
+    printed, rows = quick("crawl", tmp_path, "--nodes", "12", "25")
+    for size in (12, 25):
+        for what in ("nodes visited", "99 % of the edges known after", "CPU of the crawler", "memory of the crawler"):
+            row = rows[f"{size} nodes: {what}"]
+            assert_figures(row, "defaults", "no limits")
+            assert row["figures"]["no limits"]["min"] > 0
+        assert rows[f"{size} nodes: edges found"]["figures"]["defaults"]["median"] == 100
+    assert "25 nodes: edges found" in printed
+
+
+def test_a_map_that_is_wrong_is_no_figure() -> None:
+    """A node that is missing, an edge that is none, and too few edges are errors."""
+    from benchmarks.crawl import compared
+
+    times = {"reachable": True, "first_seen": 5.0, "last_success": 7.0}
+    nodes = [{"address": "127.1.1.1", "port": port, **times} for port in (1, 2)]
+    names = [f"127.1.1.1:{port}" for port in (1, 2)]
+    edge = {"from": names[0], "to": names[1], "first_seen": 6.5}
+    truth = {"nodes": names, "edges": [names]}
+    assert compared({"nodes": nodes, "edges": [edge]}, truth) == {"rate": 1.0, "edges_99": 1.5, "edges": 100.0}
+    for found, words in (
+        ({"nodes": nodes[:1], "edges": [edge]}, "1 nodes were not found"),
+        ({"nodes": nodes, "edges": [edge, {**edge, "from": names[1], "to": names[0]}]}, "1 connections of the map are"),
+        ({"nodes": nodes, "edges": []}, "0 of 1 connections were found"),
+    ):
+        with pytest.raises(RuntimeError, match=words):
+            compared(found, truth)
+
+
 def test_child_ends_with_its_owner() -> None:
     """A child process is gone once its context is left, also when that happens by an error."""
     from benchmarks.children import Child
