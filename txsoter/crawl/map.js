@@ -586,6 +586,8 @@
     else if (source === null) open();
     else heard = Date.now();
   });
+  // beside a status page
+  $("back").hidden = !location.pathname.endsWith("/map");
   // for whoever measures how fluid it is
   window.soterMap = { picture, choose };
   open();

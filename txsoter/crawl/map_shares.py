@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
 
 import attrs
 
-from txsoter.core.service_names import service_names
+from txsoter.crawl.map_words import program, services
 from txsoter.crawl.network_map import MapNode, NetworkMap
-from txsoter.service.status.text import agent_name
 
 __all__ = ["LAGS", "OTHER", "Growth", "GrowthSample", "Shares", "best_height", "shares"]
 
@@ -66,8 +64,8 @@ def shares(network_map: NetworkMap) -> Shares:
     best = best_height(nodes)
     counted = Counter(lag_name(node.height, best) for node in nodes if node.height is not None and best is not None)
     return Shares(
-        versions=_common(agent_name(node.user_agent.encode("utf-8", "replace")) or NO_AGENT for node in nodes),
-        services=dict(Counter(name for node in nodes for name in service_names(node.services)).most_common(MAX_NAMES)),
+        versions=_common(program(node.user_agent) or NO_AGENT for node in nodes),
+        services=dict(Counter(name for node in nodes for name in services(node.services)).most_common(MAX_NAMES)),
         heights={name: counted[name] for name in LAGS if counted[name]},
         protocols=_common(str(node.protocol_version) for node in nodes),
     )
@@ -122,16 +120,13 @@ class Growth:
         self.samples: list[GrowthSample] = []
         self._interval = interval
 
-    def add(self, sample: GrowthSample) -> bool:
-        """Keep a sample, unless the last one is too young; return whether it is kept."""
-        if self.samples and sample.when - self.samples[-1].when < self._interval:
-            return False
+    def is_due(self, when: float) -> bool:
+        """Return whether the last sample is old enough for another one."""
+        return not self.samples or when - self.samples[-1].when >= self._interval
+
+    def add(self, sample: GrowthSample) -> None:
+        """Keep a sample."""
         self.samples.append(sample)
         if len(self.samples) > MAX_SAMPLES:
             del self.samples[1::2]
             self._interval *= 2
-        return True
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the samples, ready for JSON."""
-        return [attrs.asdict(each) for each in self.samples]

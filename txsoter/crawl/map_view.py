@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from txsoter.core.service_names import service_names
 from txsoter.crawl.layout import Point
 from txsoter.crawl.map_graph import GraphReport
 from txsoter.crawl.map_rows import Locate
-from txsoter.crawl.map_shares import Growth, best_height, shares
+from txsoter.crawl.map_shares import GrowthSample, best_height, shares
+from txsoter.crawl.map_words import program, services
 from txsoter.crawl.network_map import FROM, TO, MapNode, NetworkMap, NodeKind
-from txsoter.service.status.text import agent_name, shown
+from txsoter.service.status.text import shown
 
 __all__ = ["MapView", "difference", "view_of", "whole"]
 
@@ -52,10 +52,14 @@ def view_of(
     network_map: NetworkMap,
     positions: Mapping[str, Point],
     report: GraphReport | None,
-    growth: Growth,
+    samples: Sequence[GrowthSample],
     locate: Locate | None = None,
 ) -> MapView:
-    """Return what the page shows of a map. Texts in it are bounded, and have nothing that cannot be seen."""
+    """Return what the page shows of a map. Texts in it are bounded, and have nothing that cannot be seen.
+
+    :param samples: of the network's growth.
+    :param locate: says in which country an address is.
+    """
     listed = sorted((node for node in network_map.nodes if node.kind in _SHOWN), key=lambda node: not node.reachable)
     nodes = {node.name: _row(node, locate) for node in listed[:MAX_NODES]}
     known = ((edge, (edge.source, edge.target)) for edge in network_map.edges if not edge.unmatched)
@@ -78,7 +82,7 @@ def view_of(
             "height": best_height(network_map.nodes),
             "shares": attrs.asdict(shares(network_map)),
             "report": None if report is None else _report(report),
-            "growth": _growth(growth),
+            "growth": _growth(samples),
         },
     )
 
@@ -86,9 +90,9 @@ def view_of(
 def _row(node: MapNode, locate: Locate | None) -> list[Any]:
     return [
         node.kind.value,
-        agent_name(node.user_agent.encode("utf-8", "replace")) if node.user_agent else "",
+        program(node.user_agent),
         node.height,
-        ", ".join(service_names(node.services)),
+        ", ".join(services(node.services)),
         None if node.connected_since is None else round(node.connected_since),
         None if locate is None else locate(node.host)["country"],
         int(node.good),
@@ -113,8 +117,7 @@ def _report(report: GraphReport) -> dict[str, Any]:
     }
 
 
-def _growth(growth: Growth) -> dict[str, Any]:
-    samples = growth.samples
+def _growth(samples: Sequence[GrowthSample]) -> dict[str, Any]:
     names = list(samples[-1].versions)[:4] if samples else []
     return {
         "when": [round(each.when) for each in samples],

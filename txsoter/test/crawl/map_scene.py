@@ -91,8 +91,10 @@ def picture(url: str, path: Path) -> None:
 
     browser = Browser()
     try:
-        browser.open(url, 1280, 1030)
+        browser.open(url, 1280, 1050)
         browser.wait("return document.body.dataset.link === 'live' && document.querySelector('#hint').hidden")
+        browser.run("soterMap.choose(document.querySelectorAll('#nodes-rows button.name')[2].textContent, false)")
+        browser.wait("return document.querySelectorAll('#panel-edges li').length > 3")
         browser.wait("return !soterMap.picture.state().busy")
         browser.shoot(path)
     finally:

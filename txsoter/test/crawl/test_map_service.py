@@ -61,7 +61,9 @@ class ServiceTests(TrialCase):
         html = answer.body.decode()
         for tag, name, value in Tags(html).attributes:
             if name in ("src", "href", "action", "srcset", "data"):
-                self.assertTrue(value.startswith(("#", "data:image/svg+xml,")) or value == "map.json", (tag, value))
+                self.assertTrue(
+                    value.startswith(("#", "data:image/svg+xml,")) or value in ("map.json", "./"), (tag, value)
+                )
             self.assertFalse(name.startswith("on") or name == "style", (tag, name))
         self.assertNotRegex(html.replace("http://www.w3.org/2000/svg", ""), r"https?://|//cdn|@import|url\(")
         policy = answer.headers["content-security-policy"]
