@@ -11,14 +11,14 @@ from twisted.logger import Logger
 
 from txsoter.chain.light.filter_checks import check_filter, created_outputs, decoded_filter
 from txsoter.chain.light.filter_hashes import computed_header
-from txsoter.chain.light.filter_peers import INVALID, FilterPeers
+from txsoter.chain.light.filter_peers import INVALID, UNANSWERED, FilterPeers
 from txsoter.chain.light.filter_sync import FilterSync
 from txsoter.chain.light.filtered_blocks import FilteredBlocks, Sighting
 from txsoter.chain.light.header_index import HeaderIndex
 from txsoter.chain.light.header_record import HeaderRecord
 from txsoter.chain.light.watched import Watched
 from txsoter.chain.merkle_proof import merkle_block
-from txsoter.errors import InvalidProof, RequestFailed
+from txsoter.errors import InvalidProof
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.wire import Block, Hash, Services, double_sha256
 from txsoter.wire.partial_merkle import MAX_PROVEN_TRANSACTIONS
@@ -81,7 +81,7 @@ class BlockSearch:
     def ways(self) -> Ways:
         """Return the ways that there are just now."""
         offering = self._peers.offering
-        return Ways(bool(offering()), bool(offering(Services.CF)), bool(offering(Services.BLOOM)))
+        return Ways(bool(offering()), bool(offering(Services.CF)), bool(self._peers.filtering()))
 
     def way_to(self, record: HeaderRecord, ways: Ways) -> Way | None:
         """Return the way to search a block; None if it has to wait for peers, or until they agree about its filter."""
@@ -124,7 +124,7 @@ class BlockSearch:
             if left:
                 try:
                     await self._ask(peer, left, suspects)
-                except RequestFailed as error:
+                except UNANSWERED as error:
                     self._peers.failed(peer, error)
                 else:
                     self._peers.answered(peer)

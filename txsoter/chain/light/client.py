@@ -54,6 +54,8 @@ class LightClient(MultiService):
         client.peers.dial(clientFromString(reactor, "tcp:192.0.2.7:18555"), "192.0.2.7")
         client.startService()
         await client.when_synced()
+        async for found in client.watch([script]):
+            print(found.height, found.transaction.txid, found.confirmations)
 
     It follows all peers that serve blocks: those of its own :attr:`peers`, and any others that are made with
     :attr:`config`, such as a :class:`~txsoter.service.node.NodeService`'s. Each block is fetched once, checked

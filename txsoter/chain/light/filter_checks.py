@@ -84,6 +84,8 @@ def check_filter(data: bytes, block: Block, spent: Mapping[Outpoint, bytes]) -> 
 def best_filter(block: Block, filters: Sequence[bytes], spent: Mapping[Outpoint, bytes]) -> bytes:
     """Return, of filters that have passed :func:`check_filter`, the one with the most known scripts.
 
-    Of several the largest: one that has too much costs a download, one that has too little hides a payment.
+    One that has too much costs a download, one that has too little hides a payment.
+
+    :param filters: one of each peer; if several have as many known scripts, the one that most peers have is taken.
     """
-    return max(filters, key=lambda data: (check_filter(data, block, spent), len(data), data))
+    return max(filters, key=lambda data: (check_filter(data, block, spent), filters.count(data), data))

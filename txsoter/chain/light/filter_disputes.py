@@ -28,7 +28,8 @@ class FilterDisputes:
     needed; see :mod:`~txsoter.chain.light.filter_checks` for what can be proven. If several filters may be honest, the
     one with the most known scripts is taken, and nobody is dropped.
 
-    :ivar uncertain: the blocks of which that is so: their filter may lack scripts that they spend.
+    :ivar uncertain: the blocks of which that is so: their filter may lack scripts that they spend. It is not kept on
+        disk: after a restart their filters are believed.
     """
 
     def __init__(self, index: HeaderIndex, peers: FilterPeers) -> None:

@@ -10,22 +10,24 @@ from weakref import WeakKeyDictionary
 from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherResults
 
 from txsoter.chain.light.header_record import HeaderRecord
-from txsoter.errors import InvalidBlock, RequestFailed, RequestNotFound
+from txsoter.errors import InvalidBlock, RequestFailed, RequestNotFound, SendQueueFull
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.wire import (
     Block,
     CFHeaders,
     CFilter,
+    FilterLoad,
     GetCFHeaders,
     GetCFilters,
     GetData,
     Hash,
     InventoryType,
     InventoryVector,
+    Services,
 )
 from txsoter.wire.cfilters import REGULAR_FILTER
 
-__all__ = ["BROKEN", "INVALID", "FilterPeers"]
+__all__ = ["BROKEN", "INVALID", "UNANSWERED", "FilterPeers"]
 
 T = TypeVar("T")
 
@@ -43,6 +45,9 @@ MOST_ASKED = 4
 
 MOST_DIFFERENCES = 10
 """Blocks for which a peer may have another filter than others, without a proof of either."""
+
+UNANSWERED = (RequestFailed, SendQueueFull)
+"""Errors of a question that has no answer; a remote that reads nothing may have filled our queue."""
 
 TIMEOUT = 30.0
 """Seconds for an answer."""
@@ -81,6 +86,10 @@ class FilterPeers:
         ]
         return sorted(found, key=lambda peer: self._silence.get(peer, 0))
 
+    def filtering(self) -> list[SoterPeerProtocol]:
+        """Return the ready peers that filter blocks with a bloom filter of ours, and know the messages for that."""
+        return [each for each in self.offering(Services.BLOOM) if each.stats().negotiated_version >= FilterLoad.since]
+
     def to_ask(self, services: int, needed: int) -> list[SoterPeerProtocol]:
         """Return the ready peers to ask the same of; the silent ones only if there are fewer than ``needed`` others."""
         found = self.offering(services)
@@ -112,7 +121,7 @@ class FilterPeers:
         """Note that a peer has answered."""
         self._silence.pop(peer, None)
 
-    def failed(self, peer: SoterPeerProtocol, error: RequestFailed) -> None:
+    def failed(self, peer: SoterPeerProtocol, error: Exception) -> None:
         """Note that a peer has not given what it was asked for."""
         if isinstance(error, RequestNotFound):
             self.answered(peer)
@@ -159,7 +168,7 @@ class FilterPeers:
     ) -> tuple[T, ...]:
         try:
             answer = await ask(peer)
-        except RequestFailed as error:
+        except UNANSWERED as error:
             self.failed(peer, error)
             return ()
         self.answered(peer)
@@ -226,7 +235,7 @@ class FilterPeers:
             try:
                 block = await peer.request(GetData([vector]), Block, self.timeout)
                 block.verify()
-            except RequestFailed as error:
+            except UNANSWERED as error:
                 self.failed(peer, error)
             except InvalidBlock as error:
                 self.punish(peer, INVALID, f"its block breaks a rule: {error.rule}")

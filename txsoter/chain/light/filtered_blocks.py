@@ -71,7 +71,7 @@ class FilteredBlocks:
     async def search(self, records: Sequence[HeaderRecord]) -> list[Sighting] | None:
         """Return the transactions found in blocks, in order; None if no peer has answered."""
         load = self._watched.bloom_filter(self._tweak()).filter_load()
-        asked = self._peers.offering(Services.BLOOM)[:MOST_ASKED]
+        asked = self._peers.filtering()[:MOST_ASKED]
         answers = await self._peers.ask_all(asked, lambda peer: self._filtered(peer, records, load))
         honest = {peer: each for peer, each in answers.items() if each is not None}
         if not honest:

@@ -303,12 +303,14 @@ class HeaderSync:
             self._refuse(peer, failure, height, is_asked, now)
             return
         if block_hash in self._index:
-            if height is None and not peer.spend(1, now):
+            # each of its transactions has been hashed
+            if height is None and not peer.spend(1 + len(block.transactions) // 8, now):
                 self._drop(peer, BROKEN, "it sends blocks that nobody asked for", now)
                 return
         else:
             if height is not None and height >= 0 and record.height != height:
                 self._drop(peer, INVALID, "it sent a block of another height than it told", now)
+                self._poke(block_hash, now)
                 return
             self._take(record, block)
             peer.taken += 1
@@ -381,7 +383,8 @@ class HeaderSync:
     def _ask_for_blocks(self, peer: SyncPeer, now: float) -> None:
         index, wanted, asked, asked_of = self._index, peer.wanted, peer.asked, self._asked_of
         vectors = []
-        for each in list(wanted):
+        passed = []
+        for each, height in wanted.items():
             if len(asked) >= WINDOW:
                 break
             if each not in index:
@@ -391,9 +394,11 @@ class HeaderSync:
                     if peer not in waiting:
                         waiting.append(peer)
                     break
-                height = asked[each] = wanted[each]
+                asked[each] = height
                 asked_of.setdefault(each, peer)
                 vectors.append(InventoryVector(InventoryType.WITNESS_BLOCK, each, height))
+            passed.append(each)
+        for each in passed:
             del wanted[each]
         if vectors:
             if peer.due is None:

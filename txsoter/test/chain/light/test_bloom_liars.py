@@ -102,6 +102,13 @@ class BloomLiarTests(WatchTestCase):
         self.lying_with_bloom(lambda block: [merkle_block(block, range(len(block.transactions))), *block.transactions])
         self.assertIsNone(self.dropped)
 
+    def test_a_node_too_old_for_the_messages(self) -> None:
+        """It offers bloom filters all the same: its blocks are fetched whole."""
+        scene = LightScene([self.story.dag(BLOOM, protocol_version=60_002)])
+        self.assert_finds(scene, scene.watch([ALICE]), *self.story.of_alice)
+        self.assertEqual(scene.dropped, {})
+        scene.close()
+
     def test_bloom_silence_of_all(self) -> None:
         """Whole blocks are searched then, of the same peers."""
 

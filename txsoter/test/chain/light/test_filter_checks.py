@@ -98,7 +98,9 @@ class CheckFilterTests(ChainTestCase):
         full, less = data_of(SPENDING, *OUTPUTS, *SPENT.values()), data_of(SPENDING, *OUTPUTS, b"\x51coin")
         wrong = data_of(SPENDING, *OUTPUTS, b"what")
         self.assertEqual(best_filter(SPENDING, [less, full], SPENT), full)
-        self.assertEqual(best_filter(SPENDING, [full, less], {}), full)
+        self.assertEqual(best_filter(SPENDING, [full, less, less], SPENT), full)
+        for most in (full, less):
+            self.assertEqual(best_filter(SPENDING, [full, less, most], {}), most)
         self.assertEqual(best_filter(SPENDING, [wrong, full], dict(list(SPENT.items())[1:])), full)
 
     def test_outputs(self) -> None:

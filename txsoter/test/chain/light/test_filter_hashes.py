@@ -58,7 +58,7 @@ class ReadHashesTests(TestCase):
         """No hash is ever taken for another block's."""
         rng = Random(5)
         outcomes = set()
-        for number in range(150):
+        for number in range(75):
             lowest = rng.randint(2, 28)
             tips = [each for each in BLOCKS if not any(each.hash in [p.hash for p in b.parents] for b in BLOCKS)]
             extra = block_above([rng.choice([GENESIS, *BLOCKS])], number=1000 + number)

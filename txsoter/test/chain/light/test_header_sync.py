@@ -12,6 +12,7 @@ from txsoter.test.chain.light.sync_world import Alter, Node, World, listed
 from txsoter.wire import (
     ZERO_HASH,
     Block,
+    BlockHeader,
     GetBlocks,
     GetData,
     Headers,
@@ -21,6 +22,8 @@ from txsoter.wire import (
     Message,
     NotFound,
     Parent,
+    Tx,
+    merkle_root,
 )
 
 
@@ -461,6 +464,17 @@ class FloodTests(TestCase):
         self.assertEqual(self.say_until_dropped(self.blocks[3], 3000), 2000)
         self.assertEqual(self.world.dropped["liar"], (50, "it sends blocks that nobody asked for"))
 
+    def test_large_known_blocks_sent_again_and_again(self) -> None:
+        """Fewer of them: each of their transactions is hashed."""
+        coinbase = self.blocks[3].transactions[0]
+        listed_twice = [Tx(inputs=coinbase.inputs, outputs=coinbase.outputs, lock_time=each) for each in range(800)]
+        root, _ = merkle_root([each.txid for each in listed_twice])
+        header = BlockHeader(prev=self.blocks[3].header.prev, merkle_root=root, time=self.blocks[3].header.time)
+        block = Block(header, parents=self.blocks[3].parents, transactions=listed_twice)
+        self.world.say("honest", block)
+        self.assertIn(block.hash, self.world.index)
+        self.assertEqual(self.say_until_dropped(block, 30), 19)
+
     def test_orphans_sent_again_and_again(self) -> None:
         orphan = chain_of(2, self.blocks[-1], 500)[1]
         self.assertEqual(self.say_until_dropped(orphan, 3000), 2000)
@@ -497,6 +511,20 @@ class FloodTests(TestCase):
         self.world.advance(2)
         self.assertIn(orphan.hash, self.world.index)
         self.assertEqual([type(each) for each in heard], [GetBlocks, GetData])
+
+    def test_a_block_of_another_height_than_was_told_does_not_keep_others_waiting(self) -> None:
+        (new,) = chain_of(1, self.blocks[-1], 900)
+        sent: list[Message] = []
+        self.world.nodes["liar"].alter = lambda question, answers: sent.extend(answers) or []  # type: ignore[func-returns-value]
+        self.world.nodes["liar"].add(new)
+        self.world.say("liar", Inv([InventoryVector(InventoryType.BLOCK, new.hash, 77)]))
+        self.world.run()
+        self.world.announce("honest", new)
+        self.assertNotIn(new.hash, self.world.index)
+        self.world.say("liar", new)
+        self.world.run()
+        self.assertEqual(self.world.dropped, {"liar": (100, "it sent a block of another height than it told")})
+        self.assertIn(new.hash, self.world.index)
 
     def test_an_announced_block_that_does_not_come(self) -> None:
         self.world.nodes["liar"].alter = silent
