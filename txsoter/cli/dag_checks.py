@@ -14,6 +14,9 @@ from txsoter.wire import Block, Hash
 
 __all__ = ["DagChecker", "FailedBlock", "MissingParent"]
 
+MAX_FAILED = 100_000
+"""Blocks that failed whose hashes are remembered: those that pass have cost work, these have not."""
+
 Where = TypeVar("Where")
 
 
@@ -31,7 +34,7 @@ class MissingParent(NamedTuple):
     """A parent that a block names, and that has not come.
 
     :param child: the block that names it, the first if there are several.
-    :param failed: whether it did come, and broke a rule.
+    :param failed: whether it is known to have come and broken a rule.
     """
 
     hash: Hash
@@ -42,7 +45,8 @@ class MissingParent(NamedTuple):
 class DagChecker(Generic[Where]):
     """Checks blocks, and keeps the headers of those that pass.
 
-    A block whose parents have not come waits for them. Memory grows with the number of blocks, not with their size.
+    A block whose parents have not come waits for them. Memory grows with the number of blocks that pass, not with their
+    size.
 
     :param network: whose genesis block is known from the start.
     :param now: gives the time in seconds since 1970.
@@ -85,7 +89,8 @@ class DagChecker(Generic[Where]):
 
     def _fail(self, where: Where, error: InvalidBlock) -> FailedBlock[Where]:
         self.failed += 1
-        self._failed.add(error.block_hash)
+        if len(self._failed) < MAX_FAILED:
+            self._failed.add(error.block_hash)
         return FailedBlock(where, error)
 
     def _wait(self, where: Where, record: HeaderRecord, missing: list[Hash]) -> None:

@@ -22,7 +22,7 @@ from txsoter.chain.light.filter_sync import NEEDED, RETRY, FilterSync
 from txsoter.chain.light.filtered_blocks import Sighting
 from txsoter.chain.light.header_index import HeaderIndex
 from txsoter.chain.light.header_record import HeaderRecord
-from txsoter.chain.light.watched import Watched, WatchedTransaction
+from txsoter.chain.light.watched import Concerns, Watched, WatchedTransaction
 from txsoter.clock import monotonic
 from txsoter.errors import FieldError, LocalError
 from txsoter.peer.protocol import SoterPeerProtocol
@@ -48,7 +48,8 @@ class Watch:
 
     Blocks are searched when the next transaction is asked for: a loop that takes its time is not overrun. It goes on
     with new blocks as they come, and ends when it or the client is closed. One loop at a time. A block that nobody
-    sends is passed over, and asked for again each ten seconds.
+    sends is passed over, and asked for again each ten seconds; a transaction that spends an output in it may come once
+    more then.
     """
 
     def __init__(self, found: AsyncGenerator[WatchedTransaction, None]) -> None:
@@ -174,7 +175,7 @@ class Watching:
         while self._sync is None or self._index is None:
             await self._changes.wait()
         search = BlockSearch(self._index, self._sync, self._peers, watched, self._tweak)
-        seen: set[tuple[Hash, Hash]] = set()
+        seen: set[tuple[Hash, Hash, Concerns]] = set()
         position, retry_at = 0, 0.0
         while True:
             missed: list[HeaderRecord] = []
@@ -195,10 +196,11 @@ class Watching:
             async with aclosing(search.search(way, together)) as found:
                 async for each in found:
                     if missed:
-                        # what spends it may have been passed over
+                        # what spends it was passed over, or came without that
                         position = min(position, self._index.number(each.record.hash) + 1)
-                    if (each.record.hash, each.tx.txid) not in seen:
-                        seen.add((each.record.hash, each.tx.txid))
+                    key = each.record.hash, each.tx.txid, each.concerns
+                    if key not in seen:
+                        seen.add(key)
                         yield await self._described(each)
 
     def _batch(self, search: BlockSearch, records: list[HeaderRecord]) -> tuple[Way | None, list[HeaderRecord]]:

@@ -67,6 +67,16 @@ class DagCheckerTests(TestCase):
         self.assertEqual(list(checker.check(BLOCKS[10], 53)), [])
         self.assertEqual((len(checker.index), checker.missing(), checker.failed), (54, [], 1))
 
+    def test_failures_without_end(self) -> None:
+        """They are counted, and not all remembered: whoever writes a file has them for nothing."""
+        with patch("txsoter.cli.dag_checks.MAX_FAILED", 1):
+            checker, failures = checked([*map(without_parents, BLOCKS[:3]), BLOCKS[1], BLOCKS[2]])
+        self.assertEqual((checker.failed, len(failures)), (3, 3))
+        self.assertEqual(checker.missing(), [MissingParent(BLOCKS[0].hash, BLOCKS[1].hash, True)])
+        with patch("txsoter.cli.dag_checks.MAX_FAILED", 0):
+            checker, _ = checked([without_parents(BLOCKS[0]), BLOCKS[1]])
+        self.assertEqual(checker.missing(), [MissingParent(BLOCKS[0].hash, BLOCKS[1].hash, False)])
+
     def test_rules(self) -> None:
         """Those on transactions, on the proof of work, and on times; whether the parents are there or not."""
         block = BLOCKS[10]

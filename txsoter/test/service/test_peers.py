@@ -292,7 +292,7 @@ class DialTests(ServiceTestCase):
         self.service.give_up(peer, "it lies")
         self.assertFalse(peer.is_closing)
         self.assertEqual(self.service.dialled[0].given_up, "it lies")
-        peer.disconnect()
+        self.there.links[-1].reset()
         attempts = self.there.attempts
         self.clock.pump([600.0] * 100)
         self.assertEqual((self.there.attempts, len(self.service.peers)), (attempts, 0))

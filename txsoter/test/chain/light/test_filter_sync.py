@@ -10,12 +10,15 @@ from txsoter import SoterPeerProtocol
 from txsoter.chain import GolombFilter, basic_filter_items
 from txsoter.chain.light import filter_disputes, filter_sync
 from txsoter.chain.light.filter_hashes import FilterRange
+from txsoter.chain.light.filter_peers import FilterPeers
 from txsoter.chain.light.filter_sync import RECENT
+from txsoter.errors import RequestNotFound, RequestTimedOut
 from txsoter.test.chain.light.light_scene import NOW, LightScene
 from txsoter.test.chain.light.wide_dags import BLOCKS
 from txsoter.test.chain.served_dag import GENESIS, ServedDag, block_above
 from txsoter.test.peer.cases import noting
 from txsoter.test.peer.support import TrialCase
+from txsoter.testing import connected_pair
 from txsoter.wire import (
     Block,
     CFHeaders,
@@ -81,6 +84,16 @@ class HonestPeersTests(FilterSyncTestCase):
         for number in range(3):
             scene.announce(block_above([scene.dags[0].node.blocks[scene.client.index.tips[0].hash][1]], number=number))
             scene.wait_for_filter_headers(scene.dags[0])
+        self.assert_none_dropped(scene)
+
+    def test_a_new_block_that_one_peer_hears_of_a_little_later(self) -> None:
+        """Peers are given a second; else the later one would be waited for in vain."""
+        scene = self.sync()
+        new = block_above([BLOCKS[-1]])
+        scene.announce(new, scene.dags[0])
+        scene.network.run(0.5)
+        scene.announce(new, scene.dags[1])
+        scene.wait_for_filter_headers(scene.dags[0], 5)
         self.assert_none_dropped(scene)
 
     def test_a_peer_that_knows_a_sibling_more_is_no_liar(self) -> None:
@@ -171,6 +184,21 @@ class StrangeTests(FilterSyncTestCase):
             scene.network.run(20)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         scene.close()
+
+
+class FilterPeersTests(FilterSyncTestCase):
+    def test_the_silent_are_asked_last_and_not_if_there_are_enough_others(self) -> None:
+        """What a peer says that it does not have is an answer."""
+        first, second, third = [connected_pair(server=ServedDag().config).client for _ in range(3)]
+        peers = FilterPeers(lambda: [first, second, third], noting([]))
+        for _ in range(5):
+            peers.failed(first, RequestNotFound("getdata", []))
+            peers.failed(second, RequestTimedOut("getcfilters", 30))
+        self.assertEqual(peers.offering(Services.CF), [first, third, second])
+        self.assertEqual(peers.to_ask(Services.CF, 2), [first, third])
+        self.assertEqual(peers.to_ask(Services.CF, 3), [first, third, second])
+        peers.answered(second)
+        self.assertEqual(peers.to_ask(Services.CF, 2), [first, second, third])
 
 
 class LiarTests(FilterSyncTestCase):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 from txsoter import SoterPeerProtocol
-from txsoter.chain import GolombFilter, basic_filter_items
+from txsoter.chain import GolombFilter, basic_filter_items, filter_header
+from txsoter.chain.light import filter_disputes
 from txsoter.test.chain.light.light_scene import LightScene
-from txsoter.test.chain.light.watch_story import ALICE, FILTERS, PLAIN, WatchTestCase
+from txsoter.test.chain.light.watch_story import ALICE, BOB, FILTERS, PLAIN, WatchTestCase
 from txsoter.test.chain.served_dag import ServedDag, block_above
 from txsoter.wire import (
     Block,
@@ -82,6 +84,22 @@ class LyingTests(WatchTestCase):
         self.assertEqual(scene.dropped, {})
         scene.close()
 
+    def test_a_spent_script_that_nothing_shows_and_most_hide(self) -> None:
+        """The filter that is taken does not have it: the block is searched all the same."""
+        items = [*basic_filter_items(self.story.spent, ()), b"something else"]
+        liars = [self.story.dag(FILTERS) for _ in range(2)]
+        for each in liars:
+            each.filters[self.story.spent.hash] = GolombFilter.build(self.story.spent.hash[:16], items)
+        with patch.object(filter_disputes, "LOOKED_THROUGH", 0):
+            scene = LightScene([*liars, self.story.dag(FILTERS)])
+            self.assert_finds(scene, scene.watch([ALICE]), *self.story.of_alice)
+        record = scene.client.index[self.story.spent.hash]
+        below = scene.client.index[record.parents[-1]].filter_header
+        assert below is not None
+        self.assertEqual(record.filter_header, filter_header(liars[0].filters[record.hash], below))
+        self.assertEqual(scene.dropped, {})
+        scene.close()
+
     def test_a_block_that_nobody_sends_any_more(self) -> None:
         """It is passed over, and found when somebody has it; what spends it is found then, too."""
         scene = self.scene(FILTERS, FILTERS)
@@ -94,6 +112,23 @@ class LyingTests(WatchTestCase):
         for dag, each in zip(scene.dags, kept, strict=True):
             dag.node.blocks[coin.hash] = each
         self.assert_finds(scene, watcher, *self.story.of_alice)
+        scene.close()
+
+    def test_what_spends_an_output_in_such_a_block_comes_once_more(self) -> None:
+        """It came for another output before, and is known to spend the missing one then; nothing else comes twice."""
+        scene = self.scene(FILTERS, FILTERS)
+        scene.wait_for_filter_headers(scene.dags[0])
+        coin = self.story.coin
+        kept = [dag.node.blocks.pop(coin.hash) for dag in scene.dags]
+        paid = block_above([self.story.blocks[-1]], script=BOB, number=61)
+        scene.announce(paid)
+        watcher = scene.watch([ALICE, BOB])
+        scene.network.run(20)
+        for dag, each in zip(scene.dags, kept, strict=True):
+            dag.node.blocks[coin.hash] = each
+        mined, spending = self.story.of_alice
+        self.assert_finds(scene, watcher, spending, paid.transactions[0].txid, mined, spending)
+        self.assertEqual([each.spends for each in watcher.found], [(), (), (), (0,)])
         scene.close()
 
     def test_a_block_that_is_another(self) -> None:

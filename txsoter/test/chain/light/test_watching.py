@@ -8,6 +8,7 @@ from unittest.mock import patch
 from twisted.internet.defer import Deferred
 
 from txsoter.chain import golomb_filter
+from txsoter.chain.light import sync_peer
 from txsoter.errors import FieldError, LocalError
 from txsoter.test.chain.light.light_scene import LightScene
 from txsoter.test.chain.light.watch_story import ALICE, BLOOM, BOB, FILTERS, PLAIN, WatchTestCase
@@ -39,6 +40,14 @@ class FoundTests(WatchTestCase):
     def test_in_whole_blocks(self) -> None:
         scene = self.scene(PLAIN)
         self.assert_finds(scene, scene.watch([ALICE]), *self.story.of_alice)
+        self.assertEqual(scene.dropped, {})
+        scene.close()
+
+    def test_blocks_that_were_asked_for_are_no_flood(self) -> None:
+        """A peer may not send many blocks that header sync has not asked for; a watch asks for others."""
+        with patch.multiple(sync_peer, UNASKED=20.0, UNASKED_RATE=0.0):
+            scene = self.scene(PLAIN)
+            self.assert_finds(scene, scene.watch([ALICE]), *self.story.of_alice)
         self.assertEqual(scene.dropped, {})
         scene.close()
 
