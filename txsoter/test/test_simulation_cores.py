@@ -159,6 +159,26 @@ class BeginningTests(CoreTestCase):
         network.run(100)
         self.assertEqual((list(bob.peers), network.leftovers()), ([], []))
 
+    def test_given_up_when_the_other_end_has_accepted_it_and_is_closed_again(self) -> None:
+        class GivesUp(CorePeer):
+            def accepted(self) -> None:
+                self.close("changed my mind")
+                super().accepted()
+
+        network = self.network()
+        config = PeerConfig(network=SIMNET)
+        alice, bob = network.core_node(config, GivesUp), network.core_node(config)
+        peer = alice.connect(bob)
+        network.run_until(lambda: bob.peers)
+        [server] = bob.peers
+        server.abort()
+        network.run(0)
+        self.assertFalse(server.connected)
+        network.run_until(lambda: peer.is_closing)
+        self.assert_closed(peer, ClosedBy.LOCAL, CloseCause.DISCONNECT)
+        self.assertEqual((list(bob.peers), network.leftovers()), ([], []))
+        self.assertEqual(network.clock.getDelayedCalls(), [])
+
 
 class EndTests(CoreTestCase):
     """Ends of connections, good and bad."""

@@ -357,8 +357,9 @@ class CorePeer:
     def accepted(self) -> None:
         """Begin: the other end is open."""
         if self.is_closing:
-            # a subclass has just given up
-            self._pipe.put(Packet.RESET)
+            # a subclass has just given up; with the other end closed as well, the link is gone
+            if self.other.connected:
+                self._pipe.put(Packet.RESET)
             return
         self.connected = True
         self._decided()
