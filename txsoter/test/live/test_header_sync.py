@@ -47,12 +47,12 @@ async def test_headers_of_two_nodes(soterds: SoterdFactory, fed: Fed, tmp_path: 
     finally:
         await client.stopService()
     again = client_of(tmp_path / "state", two)
-    told: list[Block] = []
-    again.listen_to_blocks(lambda record, block: told.append(block))
+    came: list[Block] = []
+    again.listen_to_blocks(lambda record, block: came.append(block))
     try:
         await again.when_synced()
         # from the file, not from the one that does not know it
         assert [str(each.hash) for each in again.index.tips] == [mined]
-        assert told == []
+        assert came == []
     finally:
         await again.stopService()
