@@ -326,7 +326,7 @@ def _locked(folder: Path, path: Path) -> sqlite3.Connection:
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:
-    """Whether a file is new: nothing is in it, and nobody has called it theirs."""
+    """Tell whether a file is new: nothing is in it, and nobody has called it theirs."""
     marks = (_pragma(connection, "application_id"), _pragma(connection, "user_version"))
     return marks == (0, 0) and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 

@@ -192,7 +192,7 @@ class LightClient(MultiService):
 
     @property
     def progress(self) -> SyncProgress:
-        """How far it is."""
+        """The progress of the sync, as of now."""
         sync = self._sync
         if sync is None:
             return self._meter.progress(-1, -1, False, 0, 0)

@@ -40,8 +40,9 @@ class HeaderIndex:
         # by number: the time, and the number of the parent that is listed first, of the genesis its own
         self._times = array("L")
         self._first_parents = array("L")
-        # numbers of the records of each height
-        self._levels: list[list[int]] = []
+        # by height: the number of the first record there, and those of others
+        self._firsts = array("L")
+        self._siblings: dict[int, list[int]] = {}
         self._tips: dict[int, None] = {}
         if network.genesis_block is not None:
             self.add(HeaderRecord.pack(pack_header(network.genesis_block.header), (), (), 0))
@@ -83,10 +84,10 @@ class HeaderIndex:
 
     def at_height(self, height: int) -> list[HeaderRecord]:
         """Return the records of a height, ascending by the shown form of their hashes; none of a height without any."""
-        if not 0 <= height < len(self._levels):
+        if not 0 <= height < len(self._firsts):
             return []
-        found = [self._records[number] for number in self._levels[height]]
-        return sorted(found, key=lambda record: record.hash[::-1]) if len(found) > 1 else found
+        numbers = [self._firsts[height], *self._siblings.get(height, ())]
+        return sorted((self._records[number] for number in numbers), key=lambda record: record.hash[::-1])
 
     @property
     def tips(self) -> list[HeaderRecord]:
@@ -96,7 +97,7 @@ class HeaderIndex:
     @property
     def max_height(self) -> int:
         """The greatest height; -1 without any record."""
-        return len(self._levels) - 1
+        return len(self._firsts) - 1
 
     def missing(self, parents: Iterable[bytes]) -> list[Hash]:
         """Return those of ``parents`` that are not there."""
@@ -212,10 +213,10 @@ class HeaderIndex:
         self._numbers[record.hash] = number
         self._times.append(int.from_bytes(record.raw[TIME], "little"))
         self._first_parents.append(numbers[0] if numbers else number)
-        if height == len(self._levels):
-            self._levels.append([number])
+        if height == len(self._firsts):
+            self._firsts.append(number)
         else:
-            self._levels[height].append(number)
+            self._siblings.setdefault(height, []).append(number)
         tips = self._tips
         for each in numbers:
             tips.pop(each, None)

@@ -72,7 +72,7 @@ class HeaderRecord(NamedTuple):
 
     @property
     def is_genesis(self) -> bool:
-        """Whether it has no parents."""
+        """True of the genesis, which has no parents."""
         return not _COUNT.unpack_from(self.raw, HEADER_SIZE)[0]
 
     @classmethod

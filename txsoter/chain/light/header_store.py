@@ -80,7 +80,7 @@ class HeaderStore:
 
     @property
     def is_open(self) -> bool:
-        """Whether the file, if there is one, has been read."""
+        """True once the file, if there is one, has been read."""
         return self._index is not None
 
     # -- its life ------------------------------------------------------------------------------

@@ -169,12 +169,29 @@ class HeaderSync:
             self._choose_leader(now)
         self._release(peer, now)
 
-    def _choose_leader(self, now: float, other_than: SyncPeer | None = None) -> None:
-        if self._leader is None and not self.is_synced:
-            standing_by = [peer for peer in self._peers.values() if peer is not other_than]
-            if standing_by:
-                self._leader = standing_by[0]
-                self._begin(self._leader, now)
+    def _choose_leader(self, now: float) -> None:
+        """Sync from a peer if there is none to sync from; or see that there is nothing more to come."""
+        if self._leader is not None or self.is_synced:
+            return
+        peers = list(self._peers.values())
+        has_any_caught_up = any(peer.has_caught_up for peer in peers)
+        for peer in peers:
+            # each is trusted once to have more than those before; it may be no more than its word
+            if not peer.has_led and (not has_any_caught_up or peer.height > self._index.max_height):
+                self._lead(peer, now)
+                return
+        if has_any_caught_up:
+            self.is_synced = True
+            for peer in peers:
+                if peer.cursor is None and not peer.has_caught_up:
+                    self._begin(peer, now)
+        elif peers:
+            self._lead(peers[0], now)
+
+    def _lead(self, peer: SyncPeer, now: float) -> None:
+        self._leader = peer
+        peer.has_led = True
+        self._begin(peer, now)
 
     def _begin(self, peer: SyncPeer, now: float) -> None:
         """Follow a peer's lists from some way below our top."""
@@ -411,16 +428,9 @@ class HeaderSync:
         if not peer.has_caught_up:
             peer.has_caught_up = True
             peer.next_pass = now + OLD_LIST_EVERY
-            self._caught_up(peer, now)
-
-    def _caught_up(self, peer: SyncPeer, now: float) -> None:
         if peer is self._leader:
             self._leader = None
-        if not self.is_synced:
-            self.is_synced = True
-            for each in list(self._peers.values()):
-                if each.cursor is None and not each.has_caught_up:
-                    self._begin(each, now)
+        self._choose_leader(now)
 
     def _poke(self, block_hash: bytes, now: float) -> None:
         """Go on with those that have waited for what becomes of a block."""
@@ -461,7 +471,7 @@ class HeaderSync:
             self._peers[peer.key] = self._peers.pop(peer.key)
             self._release(peer, now)
             self._leader = None
-            self._choose_leader(now, other_than=peer)
+            self._choose_leader(now)
         peer.since, peer.taken = now, 0
 
     def _pass_due(self, peer: SyncPeer, now: float) -> None:

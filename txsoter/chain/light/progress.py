@@ -1,4 +1,4 @@
-"""How far a light client is: numbers for progress bars and pages."""
+"""Progress of a light client, for bars and pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SPAN = 10.0
 
 @attrs.frozen(kw_only=True)
 class SyncProgress:
-    """How far a light client is.
+    """Progress of a light client.
 
     :ivar synced: headers that it has, the genesis included.
     :ivar total: headers that there will be, at least ``synced``: an estimate by the height that a peer told.
@@ -60,7 +60,7 @@ class ProgressMeter:
         return (last - first) / (now - began) if now > began else 0.0
 
     def progress(self, height: int, told: int, is_synced: bool, peers: int, in_step: int) -> SyncProgress:
-        """Return how far it is.
+        """Return the progress.
 
         :param height: the greatest height that there is.
         :param told: the greatest that a peer told, which may be no more than its word.

@@ -33,6 +33,7 @@ class SyncPeer:
     :ivar stale: the same, of before the pass was begun anew.
     :ivar due: time at which it has stalled, or None.
     :ivar has_caught_up: whether its lists were followed to its tip once.
+    :ivar has_led: whether it has been synced from before the others.
     :ivar is_suspect: whether blocks are asked of it although others are asked for them.
     :ivar unlisted: heights below this one have not been listed by it.
     :ivar next_pass: time of the next pass once it has caught up.
@@ -47,6 +48,7 @@ class SyncPeer:
         "end",
         "first",
         "has_caught_up",
+        "has_led",
         "height",
         "is_list_stale",
         "is_suspect",
@@ -75,6 +77,7 @@ class SyncPeer:
         self.stale: dict[bytes, int] = {}
         self.due: float | None = None
         self.has_caught_up = False
+        self.has_led = False
         self.is_suspect = False
         self.unlisted = 0
         self.next_pass = now
@@ -83,12 +86,12 @@ class SyncPeer:
 
     @property
     def is_in_step(self) -> bool:
-        """Whether all that it has told has been taken."""
+        """True if all that it has told has been taken."""
         return self.has_caught_up and not self.wanted and not self.asked
 
     @property
     def takes_announcements(self) -> bool:
-        """Whether what it announces comes behind all that it has listed, not before."""
+        """True if its announcements come behind all that it has listed, not before."""
         return self.has_caught_up and (self.cursor is None or self.end is not None)
 
     def begin_pass(self, first: int, end: int | None = None) -> None:

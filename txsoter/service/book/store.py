@@ -65,7 +65,7 @@ _UPSERT = f"INSERT OR REPLACE INTO address ({_COLUMNS}) VALUES ({', '.join('?' *
 
 @attrs.frozen
 class Kept:
-    """What a book holds.
+    """Contents of a book.
 
     :ivar key: secret: which slots addresses may stand in follows from it.
     """
@@ -78,7 +78,7 @@ class Kept:
 
 @attrs.frozen
 class Changes:
-    """What is written at once: all of it, or nothing.
+    """Changes that are written at once: all of them, or none.
 
     :ivar rows: addresses that are new or have changed.
     :ivar gone: those to be forgotten.
@@ -119,7 +119,7 @@ class Store:
 
     @property
     def damaged(self) -> BookDamaged | None:
-        """What was found when it was opened, if it was damaged; may be set to None."""
+        """The damage that was found when it was opened, or None; may be set."""
         return self._file.damaged
 
     @damaged.setter
@@ -161,7 +161,7 @@ class Store:
 
 
 def read_book(folder: Path) -> Kept:
-    """What a folder's book holds, whether or not a process uses it; nothing is changed.
+    """Return the contents of a folder's book, whether or not a process uses it; nothing is changed.
 
     :raises BookError: when there is none, or it cannot be read.
     """

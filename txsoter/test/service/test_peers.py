@@ -15,7 +15,7 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from txsoter import SIMNET, CloseCause, ClosedBy, CloseReason, ConnectionClosed, PeerConfig
+from txsoter import SIMNET, CloseCause, ClosedBy, CloseReason, ConnectionClosed, PeerConfig, SoterPeerProtocol
 from txsoter.errors import FieldError
 from txsoter.service import PeerService, having_nothing
 from txsoter.testing import MemoryLink, ScriptedPeer, remote_version, repeatable, scripted
@@ -280,6 +280,23 @@ class DialTests(ServiceTestCase):
         there.accept(nonce=own.nonce)
         self.clock.pump([10.0] * 100)
         self.assertEqual((there.attempts, self.service.dialled[0].given_up), (1, "it is this process itself"))
+        self.assert_stopped(self.service.stopService())
+
+    def test_one_that_is_given_up_is_not_dialled_again(self) -> None:
+        """Its connection is the caller's to end; a peer that was not dialled here makes no difference."""
+        self.service.startService()
+        self.there.accept()
+        (peer,) = self.service.peers
+        self.service.give_up(SoterPeerProtocol(self.service.config), "it is another")
+        self.assertIsNone(self.service.dialled[0].given_up)
+        self.service.give_up(peer, "it lies")
+        self.assertFalse(peer.is_closing)
+        self.assertEqual(self.service.dialled[0].given_up, "it lies")
+        self.there.links[-1].reset()
+        attempts = self.there.attempts
+        self.clock.pump([600.0] * 100)
+        self.assertEqual((self.there.attempts, len(self.service.peers)), (attempts, 0))
+        self.assertEqual(self.logged(LogLevel.warn), ["tcp:there is dialled no more: it lies"])
         self.assert_stopped(self.service.stopService())
 
     def test_no_two_to_one_remote(self) -> None:

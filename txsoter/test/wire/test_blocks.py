@@ -215,6 +215,13 @@ class VerifyTests(TestCase):
         other = BlockHeader(*header[:2], bytes(32), *header[3:])
         self.assert_invalid(changed(self.merging, header=other), "merkle root is 0{64}, its transactions' is ")
 
+    def test_transactions_alone(self) -> None:
+        """The parents are somebody else's to check then."""
+        block = self.merging
+        Block(block.header, transactions=block.transactions).verify_transactions()
+        with self.assertRaisesRegex(InvalidBlock, "it has no transactions"):
+            Block(block.header).verify_transactions()
+
     def test_changed_transaction(self) -> None:
         self.assert_invalid(changed(self.merging, transactions=(TX,)), f"its transactions' is {TX.txid}")
 

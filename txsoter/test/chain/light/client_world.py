@@ -74,7 +74,7 @@ class ClientWorld:
             self.client.peers.dial(self.here.client_endpoint(node.at), node.at.host)
 
     def has(self, blocks: Sequence[Block]) -> bool:
-        """Whether the client has the genesis and exactly these blocks, with their parents."""
+        """Tell whether the client has the genesis and exactly these blocks, with their parents."""
         expected = {block.hash: tuple(each.hash for each in block.parents) for block in (GENESIS, *blocks)}
         return {record.hash: record.parents for record in self.client.index} == expected
 

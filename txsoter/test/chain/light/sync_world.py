@@ -146,5 +146,5 @@ class World:
             self.run()
 
     def has(self, blocks: Iterable[Block]) -> bool:
-        """Whether the index is the genesis and exactly these blocks."""
+        """Tell whether the index is the genesis and exactly these blocks."""
         return {record.hash for record in self.index} == {GENESIS.hash, *(block.hash for block in blocks)}

@@ -49,6 +49,32 @@ class ClientTests(TrialCase):
         network.wait_for(maybeDeferred(client.stopService))
         network.close()
 
+    def test_proofs_that_are_none(self) -> None:
+        """The nonces are not in a block's hash: a liar may send others. The genuine ones are kept."""
+        blocks = recorded()
+        genuine = {block.hash: tuple(block.nonces) for _, block in blocks}
+
+        def serve(peer: Any, question: GetData) -> None:
+            for each in question.vectors:
+                (block,) = (block for _, block in blocks if block.hash == each.hash)
+                nonces = list(block.nonces)
+                nonces[3] = nonces[3] ^ 1
+                peer.send(Block(block.header, parents=block.parents, nonces=nonces, transactions=block.transactions))
+
+        world = ClientWorld(check_proofs=True)
+        world.network.clock.advance(max(block.header.time for _, block in blocks) - world.network.clock.seconds())
+        nodes = [world.node([block for _, block in blocks], **hooks) for hooks in ({"on_getdata": serve}, {})]
+        world.dial(nodes[0])
+        world.client.startService()
+        world.network.run(5)
+        self.assertEqual(len(world.client.index), 1)
+        self.assertEqual(set(world.dropped), {nodes[0].at.host})
+        self.assertIn("it sent a block that breaks a rule: ", str(world.dropped[nodes[0].at.host]))
+        world.dial(nodes[1])
+        world.network.wait_for(world.client.when_synced())
+        self.assertEqual({each.hash: each.nonces for each in world.client.index if each.height}, genuine)
+        world.end()
+
     def test_it_resumes_where_it_was(self) -> None:
         """After a restart it fetches only what is new, also what is a late sibling far below."""
         folder = self.folder()

@@ -161,7 +161,7 @@ class FileTests(FileCase):
         self.assertEqual(file.file.damaged.aside.read_bytes(), b"rubbish" * 1000)
 
     def test_all_or_nothing(self) -> None:
-        """What cannot be kept, such as a number that is there already, leaves all as it was."""
+        """A change that cannot be kept, such as a number that is there already, leaves all as it was."""
         records = self.fill()
         file = self.open()
         self.assertRaises(sqlite3.IntegrityError, file.write, 20, records[19:], [(1, Hash(bytes(32)))])

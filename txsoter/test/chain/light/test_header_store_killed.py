@@ -16,7 +16,7 @@ from txsoter.test.programs import ROOT
 from txsoter.test.service.book.support import FolderCase
 
 KILLS = int(os.environ.get("TXSOTER_KILLS", "4"))
-"""How often it is killed in each way; each time it begins where it was."""
+"""Number of kills in each way; each time it begins where it was."""
 
 # A header store on the real reactor, with its thread, that grows as fast as it can. It says how many headers have been
 # written. Given a size, the kernel ends it in the middle of the write that would take a file past that.

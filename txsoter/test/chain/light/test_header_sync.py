@@ -230,6 +230,48 @@ class HonestTests(TestCase):
         self.assertEqual(world.sync.in_step, ["two", "one"])
         self.assertEqual(world.dropped, {})
 
+    def test_nothing_is_synced_while_another_tells_of_more(self) -> None:
+        """A new node lists its genesis alone; what one tells in its version may be a lie, and is believed once."""
+        blocks = chain_of(40)
+        world = World(new=Node(), boasting=Node(blocks[:3]))
+        world.sync.peer_gone("boasting", world.now)
+        world.ready("boasting", Node(blocks[:3]), 2**31 - 1)
+        world.ready("more", Node(blocks))
+        world.ready("stalling", Node(blocks, silent), 90)
+        world.run()
+        self.assertTrue(world.has(blocks))
+        self.assertFalse(world.sync.is_synced)
+        world.advance(31)
+        self.assertTrue(world.sync.is_synced)
+        self.assertEqual(world.sync.in_step, ["new", "boasting", "more"])
+        self.assertEqual(world.dropped, {"stalling": (25, "it did not answer getblocks")})
+
+    def test_slow_ones_take_turns(self) -> None:
+        blocks = chain_of(5)
+        waiting: list[tuple[str, Message]] = []
+
+        def slowly(name: str) -> Alter:
+            def alter(question: Message, answers: list[Message]) -> list[Message]:
+                waiting.extend((name, each) for each in answers if isinstance(question, GetData))
+                return [] if isinstance(question, GetData) else answers
+
+            return alter
+
+        world = World(one=Node(blocks, slowly("one")), two=Node(blocks, slowly("two")))
+        world.run()
+        seconds = 0
+        while not world.sync.is_synced:
+            world.advance(25)
+            seconds += 25
+            for name in ("one", "two"):
+                for each in [each for each in waiting if each[0] == name][:1]:
+                    waiting.remove(each)
+                    world.say(*each)
+            world.run()
+            self.assertLess(seconds, 300)
+        self.assertTrue(world.has(blocks))
+        self.assertEqual(world.dropped, {})
+
     def test_a_slow_one_is_kept_if_there_is_no_other(self) -> None:
         blocks = chain_of(60)
         waiting: list[Message] = []
@@ -379,7 +421,7 @@ class LiarTests(TestCase):
         self.assertEqual(world.dropped, {"liar": (25, "it did not answer getdata")})
 
     def test_does_not_have_what_it_lists(self) -> None:
-        """What it was not asked for it need not have."""
+        """Blocks that it was not asked for it need not have."""
         world = World(liar=Node(chain_of(9), alter=on_blocks(lambda block: None)), honest=Node(chain_of(9)))
         world.run()
         world.say("liar", NotFound([listed(GENESIS, 0)]))
@@ -435,7 +477,7 @@ class LiarTests(TestCase):
 
 
 class FloodTests(TestCase):
-    """What nobody has asked for is bounded, in number and in what it makes us do."""
+    """Messages that nobody has asked for are bounded, in number and in the work that they make."""
 
     def setUp(self) -> None:
         self.blocks = chain_of(20)
