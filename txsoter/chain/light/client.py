@@ -237,9 +237,7 @@ class LightClient(MultiService):
 
     # -- what concerns a program ---------------------------------------------------------------
 
-    def watch(
-        self, scripts: Iterable[bytes] = (), outpoints: Outpoints = (), *, from_height: int | None = None
-    ) -> Watch:
+    def watch(self, scripts: Iterable[bytes] = (), outpoints: Outpoints = (), *, from_height: int = 0) -> Watch:
         """Iterate over the transactions that concern scripts and outputs: ``async for found in client.watch(scripts)``.
 
         Found in the blocks from a height on, then in new ones as they come, by the committed filters on which
@@ -251,12 +249,12 @@ class LightClient(MultiService):
         :param scripts: of outputs, whole.
         :param outpoints: transaction ids and positions of outputs. Give a mapping to their scripts if you can:
             committed filters know outputs by their scripts, and without them every block is fetched.
-        :param from_height: of the first blocks to be searched, the genesis's by default; remember how far you came.
+        :param from_height: of the first blocks to be searched; remember how far you came.
         :return: an asynchronous iterator over :class:`~txsoter.chain.WatchedTransaction`; ends with the client.
         :raises FieldError: for arguments that cannot be.
         :raises LocalError: without the libraries of the extra ``chain``.
         """
-        return self._watching.watch(Watched(scripts, outpoints), 0 if from_height is None else from_height)
+        return self._watching.watch(Watched(scripts, outpoints), from_height)
 
     def confirmations(self, block_hash: Hash) -> Deferred[Confirmations]:
         """Return how many blue blocks are above a block, and whether it is blue, in the DAG as it is now.

@@ -123,7 +123,7 @@ class LyingTests(WatchTestCase):
         paid = block_above([self.story.blocks[-1]], script=BOB, number=61)
         scene.announce(paid)
         watcher = scene.watch([ALICE, BOB])
-        scene.network.run(20)
+        scene.network.run(100)
         for dag, each in zip(scene.dags, kept, strict=True):
             dag.node.blocks[coin.hash] = each
         mined, spending = self.story.of_alice
