@@ -38,7 +38,7 @@ async def test_map_of_three(soterds: SoterdFactory) -> None:
             assert place(first) in rows
         else:
             assert set(rows) == {place(node) for node in nodes}
-            assert claims == dict.fromkeys(truth, ["from", "to"])
+            assert claims == {edge: ["from", "to"] for edge in truth}
             assert all("soterd" in row["agent"] or "soterwire" in row["agent"] for row in rows.values())
     # nobody has died of it
     assert [len(await node.peers()) for node in nodes] == [2, 2, 2]
