@@ -31,8 +31,9 @@ PROGRAM = "txsoter.testing.loopback.share"
 class LoopbackProcesses:
     """A :class:`LoopbackNetwork` that other processes hold, each a share of its nodes.
 
-    It has the same methods. The processes end with this one, however it ends.
+    They end with this process, however it ends.
 
+    :param plan: all addresses and connections.
     :param count: number of processes.
     """
 
