@@ -27,12 +27,19 @@ def make_map(atlas: Atlas, network: str, now: float, stamp: Callable[[float], fl
             nodes_at.setdefault(each.place.ip, []).append(each.place)
         elif each.kind is not NodeKind.FAKE:
             others_at.setdefault(each.place.ip, []).append(each.place)
+    names = {each.place: str(each.place) for each in candidates}
     speakers = [each.place for each in candidates if each.is_reachable and each.place in atlas.claims.cached_at]
+
+    def name(place: Place) -> str:
+        # most are in many edges
+        found = names.get(place)
+        return str(place) if found is None else found
+
     return NetworkMap(
         network=network,
         when=stamp(now),
         nodes=tuple(_node(atlas, each, now, stamp) for each in candidates),
-        edges=find_edges(atlas.claims, speakers, atlas.node_of, {**others_at, **nodes_at}, stamp),
+        edges=find_edges(atlas.claims, speakers, atlas.node_of, {**others_at, **nodes_at}, stamp, name),
     )
 
 

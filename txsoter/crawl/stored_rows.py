@@ -15,8 +15,11 @@ from txsoter.service.book.places import Place
 
 __all__ = ["restore", "take_changes", "totals"]
 
-AT_ONCE = 1000
+AT_ONCE = 500
 """Addresses written in one transaction: more would hold up the reactor while they are put together."""
+
+SPEAKERS_AT_ONCE = 50
+"""The same of nodes whose claims are written, of which each may have hundreds."""
 
 _RELIABILITY = struct.Struct(f"<{2 * len(WINDOWS)}d")
 
@@ -30,7 +33,7 @@ def take_changes(atlas: Atlas, shift: float, now: float | None = None) -> Batch 
     if not (atlas.changed or atlas.changed_claims or atlas.tallies or now is not None):
         return None
     nodes, gone, dropped, undropped = [], [], [], []
-    for place in _some(atlas.changed):
+    for place in _some(atlas.changed, AT_ONCE):
         candidate = atlas.candidates.get(place)
         if candidate is not None:
             nodes.append(_node_row(candidate, atlas.claims.cached_at.get(place), shift))
@@ -41,7 +44,7 @@ def take_changes(atlas: Atlas, shift: float, now: float | None = None) -> Batch 
             dropped.append(DropRow(*place, when + shift, why))
         else:
             undropped.append(place)
-    speakers = _some(atlas.changed_claims)
+    speakers = _some(atlas.changed_claims, SPEAKERS_AT_ONCE)
     claims = [row for place in speakers for row in _claim_rows(atlas, place, shift)]
     tallies = []
     hours = round(shift / 3600)
@@ -61,8 +64,8 @@ def take_changes(atlas: Atlas, shift: float, now: float | None = None) -> Batch 
     )
 
 
-def _some(places: set[Place]) -> list[Place]:
-    return [places.pop() for _ in range(min(AT_ONCE, len(places)))]
+def _some(places: set[Place], most: int) -> list[Place]:
+    return [places.pop() for _ in range(min(most, len(places)))]
 
 
 def totals(atlas: Atlas, wall: float) -> list[tuple[int, str, int]]:

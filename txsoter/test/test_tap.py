@@ -17,6 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txsoter import MAINNET, REGTEST, SIMNET, TESTNET1, MessageLog, PeerConfig, tap
 from txsoter.crawl.crawl_outputs import DnsSettings
+from txsoter.crawl.crawl_service import CrawlService
+from txsoter.crawl.rules import CrawlRules
 from txsoter.service import ListeningService, options
 from txsoter.service.book.store import Store
 from txsoter.service.node import NodeService
@@ -76,6 +78,20 @@ class OptionsTests(SynchronousTestCase):
         """Name, version and comments."""
         config = parsed(*LISTEN, "--user-agent", "watcher:1.2.3", "--comment", "one", "--comment", "two").config
         self.assertEqual(config.user_agent, b"/soterwire:0.6.0/watcher:1.2.3(one; two)/")
+
+    def test_crawl(self) -> None:
+        """Beside the peers or alone, with options as those of the command; nobody is dialled for the address book."""
+        options = parsed(
+            "--crawl", "--state", ".", "--network", "testnet1", "--revisit", "900", "--max-dials", "50", "--ipv6"
+        )
+        assert options.crawl is not None
+        self.assertEqual((options.crawl.revisit, options.crawl.max_dials, options.crawl.dial_ipv6), (900.0, 50, True))
+        self.assertEqual((options.crawl.once, options.node.outbound), (False, 0))
+        self.assertEqual(options.crawl.dials_per_second, CrawlRules().dials_per_second)
+        self.assertIsNone(parsed(*LISTEN).crawl)
+        parent: Any = makeService(options)
+        (crawl,) = (each for each in parent.services if isinstance(each, CrawlService))
+        self.assertEqual(len(crawl.summary()), 1)
 
     def test_services(self) -> None:
         """A number, or names."""
@@ -253,6 +269,9 @@ BAD: tuple[tuple[tuple[str, ...], str], ...] = (
         "--dns-nameserver -: must be a host name in ASCII of at most",
     ),
     ((*_CRAWL, "--mmdb", "/nowhere/a.mmdb"), "--mmdb /nowhere/a.mmdb: No such file or directory"),
+    (("--crawl",), "--crawl: needs --state FOLDER, where the map is kept"),
+    (("--crawl", "--state", "."), "--crawl: needs --peer HOST:PORT to begin with, where no seeds are asked"),
+    (("--crawl", "--state", ".", "--stay", "off"), "--stay off: must be a number of seconds above 0"),
     (("--network", "moonnet"), "--network moonnet: must be one of mainnet, testnet1, regtest, simnet"),
     (("--listen", "pigeon:1"), f"--listen pigeon:1: {SUCH_LISTEN}: Unknown endpoint type: 'pigeon'"),
     (("--listen", "tcp:port"), f"--listen tcp:port: {SUCH_LISTEN}: invalid literal for int() with base 10: 'port'"),

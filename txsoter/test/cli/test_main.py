@@ -107,6 +107,6 @@ class EntryTests(TestCase):
             self.assertEqual("sqlite3" in found, name in ("book", "crawl"), name)
             if name not in ("book", "crawl"):
                 self.assertNotIn("txsoter.service", packages(found))
-            # crawl may serve the status page's neighbour
+            # crawl serves a page beside that of the status
             if name not in ("capture", "crawl"):
                 self.assertNotIn("txsoter.capture", packages(found), name)

@@ -188,6 +188,8 @@ class ProcessTests(TestCase):
         self.reactor.end(ProcessTerminated(None, 9))
         self.assertEqual(stopped, [None])
         self.assert_failed("signal 9")
+        self.layouts.layout(2, [(0, 1)], {}, 3.0).addErrback(self.found.append)
+        self.assertIn("stopped", str(self.found.pop().value))
 
 
 @over_sockets()
