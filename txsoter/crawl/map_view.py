@@ -127,12 +127,14 @@ def _report(report: GraphReport) -> dict[str, Any]:
 
 
 def _growth(samples: Sequence[GrowthSample]) -> dict[str, Any]:
-    names = list(samples[-1].versions)[:4] if samples else []
+    names = list(samples[-1].versions or ())[:4] if samples else []
     return {
         "when": [round(each.when) for each in samples],
         "reachable": [each.reachable for each in samples],
         "edges": [each.edges for each in samples],
-        "versions": {name: [each.versions.get(name, 0) for each in samples] for name in names},
+        "versions": {
+            name: [None if each.versions is None else each.versions.get(name, 0) for each in samples] for name in names
+        },
     }
 
 

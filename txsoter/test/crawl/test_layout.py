@@ -113,7 +113,12 @@ class Reactor(Clock):
         return self
 
     def callInThreadWithCallback(self, done: Any, call: Any, *arguments: Any, **keywords: Any) -> None:
-        done(True, call(*arguments, **keywords))
+        try:
+            found = call(*arguments, **keywords)
+        except Exception:
+            done(False, Failure())
+        else:
+            done(True, found)
 
     def callFromThread(self, call: Any, *arguments: Any) -> None:
         call(*arguments)
