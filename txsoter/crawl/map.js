@@ -350,8 +350,10 @@
     if (!enough) return;
     const most = nice(Math.max(...reachable, 1));
     const [first, last] = [times[0], times[times.length - 1]];
+    const point = (value, at) => `${((600 * (times[at] - first)) / (last - first || 1)).toFixed(1)},${(176 - (172 * value) / most).toFixed(1)}`;
+    // what was not kept is left out
     const line = (values, kind) =>
-      draw("path", { class: `k${kind}`, d: `M${values.map((value, at) => `${((600 * (times[at] - first)) / (last - first || 1)).toFixed(1)},${(176 - (172 * value) / most).toFixed(1)}`).join("L")}` });
+      draw("path", { class: `k${kind}`, d: `M${values.map((value, at) => (value === null ? "" : point(value, at))).filter(Boolean).join("L")}` });
     const names = programs();
     const lines = Object.entries(versions).map(([name, values]) => [name === "other" ? 6 : Math.max(0, names.indexOf(name)), name, values]);
     $("growth").replaceChildren(

@@ -14,7 +14,7 @@ from txsoter.clock import TimeStamps, monotonic
 from txsoter.crawl.layout import Point
 from txsoter.crawl.map_feed import MapFeed
 from txsoter.crawl.map_formats import json_line
-from txsoter.crawl.map_graph import GraphReport, analyse, indexed_edges
+from txsoter.crawl.map_graph import GraphReport, analyse
 from txsoter.crawl.map_rows import Locate
 from txsoter.crawl.map_shares import GrowthSample
 from txsoter.crawl.map_view import MapView, difference, view_of, whole
@@ -101,6 +101,7 @@ class MapPicture:
         self._report: GraphReport | None = None
         # what the last layout was of, and how many are still to come
         self._laid_out: tuple[list[str], list[tuple[int, int]]] = ([], [])
+        self._considered: MapView | None = None
         self._rounds = 0
         self._next_layout = 0.0
         self._is_analysing = self._is_laying_out = self._is_drawing = False
@@ -121,7 +122,7 @@ class MapPicture:
             self._map = current
             self._changed = True
             self._begin_analysis(current)
-        self._begin_layout(current)
+        self._begin_layout()
         if self._changed and not self._is_drawing:
             self._changed = False
             self._draw(current)
@@ -192,20 +193,20 @@ class MapPicture:
         self._is_analysing = True
         self._in_thread(analyse, current).addCallback(done).addErrback(failed)
 
-    def _begin_layout(self, current: NetworkMap) -> None:
+    def _begin_layout(self) -> None:
         now = self._seconds()
-        if self._is_laying_out or now < self._next_layout:
-            return
         view = self._view
-        # what is drawn, as of the last look
-        names = [] if view is None else sorted(view.nodes)
-        pairs = indexed_edges(names, current)
-        if (names, pairs) != self._laid_out:
-            self._rounds = ROUNDS
+        if view is None or self._is_laying_out or now < self._next_layout:
+            return
+        names = view.names
+        if view is not self._considered:
+            self._considered = view
+            if (names, view.pairs) != self._laid_out:
+                self._rounds = ROUNDS
         if not names or not self._rounds:
             return
         self._rounds -= 1
-        self._laid_out = names, pairs
+        self._laid_out = names, view.pairs
         before = {index: self._positions[name] for index, name in enumerate(names) if name in self._positions}
 
         def done(points: Sequence[Point]) -> None:
@@ -222,7 +223,7 @@ class MapPicture:
 
         self._is_laying_out = True
         seconds = UPDATE_SECONDS if before else FIRST_SECONDS
-        laying_out = self._layouts.layout(len(names), pairs, before, seconds)
+        laying_out = self._layouts.layout(len(names), view.pairs, before, seconds)
         laying_out.addCallback(done).addErrback(failed).addCallback(over)
 
     def _fails(self, what: str, failure: Failure) -> None:

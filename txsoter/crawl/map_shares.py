@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import attrs
 
@@ -85,17 +86,17 @@ class GrowthSample:
     :ivar when: seconds since 1970.
     :ivar reachable: nodes that are reachable.
     :ivar known: addresses on the map.
-    :ivar edges: edges on the map.
+    :ivar edges: edges on the map; None where that was not kept.
     :ivar height: see :func:`best_height`.
-    :ivar versions: nodes by the program in their user agent.
+    :ivar versions: nodes by the program in their user agent; None where that was not kept.
     """
 
     when: float
     reachable: int
     known: int
-    edges: int
+    edges: int | None
     height: int | None
-    versions: dict[str, int]
+    versions: dict[str, int] | None
 
     @classmethod
     def of(cls, network_map: NetworkMap) -> GrowthSample:
@@ -130,3 +131,10 @@ class Growth:
         if len(self.samples) > MAX_SAMPLES:
             del self.samples[1::2]
             self._interval *= 2
+
+    def begin_with(self, older: Sequence[GrowthSample]) -> None:
+        """Put samples that were kept elsewhere before all others: no more than half of what is kept, evenly chosen."""
+        first = self.samples[0].when if self.samples else math.inf
+        before = [each for each in older if each.when < first]
+        step = -(-len(before) // (MAX_SAMPLES // 2)) or 1
+        self.samples[:0] = before[::step]

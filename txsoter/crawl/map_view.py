@@ -40,12 +40,16 @@ class MapView:
     :ivar edges: bits of who claims it, by ends: 1 the one that dialled, 2 the other.
     :ivar positions: by name; nodes without one are not drawn yet.
     :ivar summary: everything else.
+    :ivar names: of the nodes, sorted: the order in which they are laid out.
+    :ivar pairs: of nodes that are connected, whoever has dialled, as places in ``names``.
     """
 
     nodes: dict[str, list[Any]]
     edges: dict[tuple[str, str], int]
     positions: dict[str, tuple[int, int]]
     summary: dict[str, Any]
+    names: list[str]
+    pairs: list[tuple[int, int]]
 
 
 def view_of(
@@ -66,6 +70,9 @@ def view_of(
     drawn = [(ends, edge.claimed_by) for edge, ends in known if ends[0] in nodes and ends[1] in nodes]
     edges = {ends: (FROM in claims) + 2 * (TO in claims) for ends, claims in drawn[:MAX_EDGES]}
     at = {name: point for name, point in positions.items() if name in nodes}
+    names = sorted(nodes)
+    index = {name: number for number, name in enumerate(names)}
+    pairs = {(min(ends), max(ends)) for ends in ((index[one], index[other]) for one, other in edges)}
     return MapView(
         nodes,
         edges,
@@ -84,6 +91,8 @@ def view_of(
             "report": None if report is None else _report(report),
             "growth": _growth(samples),
         },
+        names,
+        sorted(pairs),
     )
 
 
@@ -118,12 +127,14 @@ def _report(report: GraphReport) -> dict[str, Any]:
 
 
 def _growth(samples: Sequence[GrowthSample]) -> dict[str, Any]:
-    names = list(samples[-1].versions)[:4] if samples else []
+    names = list(samples[-1].versions or ())[:4] if samples else []
     return {
         "when": [round(each.when) for each in samples],
         "reachable": [each.reachable for each in samples],
         "edges": [each.edges for each in samples],
-        "versions": {name: [each.versions.get(name, 0) for each in samples] for name in names},
+        "versions": {
+            name: [None if each.versions is None else each.versions.get(name, 0) for each in samples] for name in names
+        },
     }
 
 

@@ -54,7 +54,7 @@ class MapScene:
         for day in range(90):
             part = 0.55 + 0.45 * (day / 90) ** 0.7
             new = max(0.0, (day - 50) / 40)
-            versions = {name: int(count * part) for name, count in last.versions.items()}
+            versions = {name: int(count * part) for name, count in (last.versions or {}).items()}
             names = list(versions)
             if len(names) > 1:
                 shift = int(versions[names[0]] * 0.6 * (1 - new))

@@ -24,9 +24,10 @@ from txsoter.cli.crawl import crawl
 from txsoter.cli.main import make_parser
 from txsoter.command_line import UsageError
 from txsoter.crawl.crawl_metrics import VisitCounts
-from txsoter.crawl.crawl_outputs import CrawlOutputs, DnsSettings, dns_place
-from txsoter.crawl.crawl_store import CrawlStore
+from txsoter.crawl.crawl_outputs import CrawlOutputs, DnsSettings, QuietLocate, dns_place
+from txsoter.crawl.crawl_store import Batch, CrawlStore
 from txsoter.crawl.network_map import NetworkMap, NodeKind
+from txsoter.crawl.places import PlaceError
 from txsoter.errors import FieldError
 from txsoter.test.crawl.maps import node, the_map
 from txsoter.test.crawl.mmdb import mmdb
@@ -109,14 +110,38 @@ class OutputsTests(TrialCase):
         self.assertEqual(seen.value("txsoter_dns_answers_total"), 0)
 
     def test_the_page_shows_a_past(self) -> None:
+        """Of a node, and of the network, from the crawl's store."""
         folder = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, folder)
         store = CrawlStore(folder, REGTEST, lambda: 1e9)
+        hours = [(hour * 3600, kind, hour + more) for hour in (5, 6) for kind, more in (("down", 0), ("reachable", 1))]
+        store.write(Batch(totals=hours))
         here = Here()
-        self.outputs(endpoint=here, state=folder)
+        outputs = self.outputs(endpoint=here, state=folder)
+        samples = [(each.when, each.reachable, each.known, each.versions) for each in outputs.map.feed.growth.samples]
+        self.assertEqual(samples[:2], [(5 * 3600, 6, 11, None), (6 * 3600, 7, 13, None)])
+        self.assertEqual(len(samples), 3)
         found = json.loads(Visitor(here.factory).ask(f"/map/node.json?name={ONE}").body)
         self.assertEqual((found["address"], found["history"]), ("203.0.113.1", []))
         store.close()
+
+    def test_a_store_that_cannot_be_read(self) -> None:
+        self.outputs(state=Path("/nowhere"))
+        self.assertEqual(len(self.flushLoggedErrors()), 1)
+
+    def test_a_damaged_file_of_places(self) -> None:
+        """It is told once, and the map is shown without."""
+        calls: list[str] = []
+
+        def locate(host: str) -> dict[str, Any]:
+            calls.append(host)
+            if len(calls) > 1:
+                raise PlaceError("a.mmdb: is damaged")
+            return {"country": "PT", "asn": 1, "org": "x"}
+
+        quiet = QuietLocate(locate)
+        self.assertEqual([quiet("a")["country"] for _ in range(4)], ["PT", None, None, None])
+        self.assertEqual(len(calls), 2)
 
 
 class PlaceTests(TrialCase):

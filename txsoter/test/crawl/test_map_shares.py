@@ -80,3 +80,16 @@ class GrowthTests(TestCase):
         gaps = {b - a for a, b in pairwise(whens)}
         self.assertLessEqual(max(gaps) / min(gaps), 2)
         self.assertGreater(whens[-1], 100_000 * 60 - max(gaps))
+
+    def test_what_was_kept_elsewhere_comes_first(self) -> None:
+        growth = Growth(60.0)
+        growth.add(self.sample(5000))
+        growth.begin_with([self.sample(when) for when in range(0, 10_000, 2)])
+        whens = [each.when for each in growth.samples]
+        self.assertEqual((whens[0], whens[-1]), (0, 5000))
+        self.assertLessEqual(len(whens), MAX_SAMPLES // 2 + 1)
+        self.assertEqual(whens, sorted(whens))
+        growth = Growth()
+        growth.begin_with([])
+        growth.begin_with([self.sample(1)])
+        self.assertEqual([each.when for each in growth.samples], [1])
