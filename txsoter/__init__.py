@@ -5,10 +5,12 @@ The public names, each loaded when it is first used: ``txsoter.wire`` alone does
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from txsoter.compiled_modules import compiled
     from txsoter.core.listeners import Listeners
     from txsoter.core.log_text import MessageLog
     from txsoter.core.stats import PeerStats
@@ -19,7 +21,14 @@ if TYPE_CHECKING:
     from txsoter.peer.factory import SoterClientFactory, SoterServerFactory, connect, listen
     from txsoter.peer.protocol import SoterPeerProtocol
 
+if os.environ.get("TXSOTER_PURE") == "1":
+    # before any module is imported that may be compiled
+    from txsoter.compiled_modules import interpret_all
+
+    interpret_all()
+
 _HOMES = {
+    "txsoter.compiled_modules": ("compiled",),
     "txsoter.errors": (
         "CloseCause",
         "CloseReason",
@@ -58,6 +67,7 @@ __all__ = [
     "SoterPeerProtocol",
     "SoterServerFactory",
     "TxsoterError",
+    "compiled",
     "connect",
     "listen",
     "walk_blocks",

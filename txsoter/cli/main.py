@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module, metadata
 from typing import Any
 
+import txsoter
 from txsoter.command_line import Parser, run_command
 
 __all__ = ["main", "make_parser"]
@@ -39,14 +40,15 @@ COMMANDS = {
 
 
 class _Version(argparse.Action):
-    """Looks the version up only when it is asked for."""
+    """Prints the version, and which modules are compiled; looked up only when it is asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *args: Any) -> None:
         try:
             version = metadata.version("txsoter")
         except metadata.PackageNotFoundError:
             version = "of a source tree that is not installed"
-        print(f"txsoter {version}")
+        kind = f"compiled: {', '.join(txsoter.compiled)}" if txsoter.compiled else "pure Python"
+        print(f"txsoter {version} ({kind})")
         parser.exit()
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from twisted.logger import Logger
 
+import txsoter
 from txsoter.core.listeners import Listeners
 from txsoter.core.state import State
 from txsoter.core.stats import PeerStats
@@ -221,7 +222,7 @@ class Metrics(Observer):
 
     def _build(self) -> Metric:
         labels = {"version": _version("txsoter"), "twisted": _version("twisted"), "network": self._network}
-        labels["python"] = platform.python_version()
+        labels |= {"python": platform.python_version(), "compiled": " ".join(txsoter.compiled)}
         return self._core.InfoMetricFamily("txsoter_build", "What runs.", labels)
 
     def _asked(self, name: str, source: Callable[[], T] | None) -> T | None:

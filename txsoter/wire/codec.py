@@ -97,7 +97,7 @@ class Scalar:
     def read(self, data: bytes, offset: int, pver: int) -> tuple[int, int]:
         return self._struct.unpack_from(data, offset)[0], offset + self._struct.size
 
-    def write(self, value: int, pver: int) -> bytes:
+    def write(self, value: Any, pver: int) -> bytes:
         try:
             return self._struct.pack(value)
         except struct.error:
@@ -126,7 +126,7 @@ class _Bool:
     def read(self, data: bytes, offset: int, pver: int) -> tuple[bool, int]:
         return data[offset] != 0, offset + 1
 
-    def write(self, value: bool, pver: int) -> bytes:
+    def write(self, value: Any, pver: int) -> bytes:
         return b"\1" if value else b"\0"
 
 
@@ -149,9 +149,9 @@ class FixedBytes:
             raise ends_early()
         return data[offset:end], end
 
-    def write(self, value: bytes, pver: int) -> bytes:
+    def write(self, value: Any, pver: int) -> bytes:
         self.check(value)
-        return value
+        return value  # type: ignore[no-any-return]
 
     def check(self, value: object) -> None:
         """Refuse anything but that many bytes.
@@ -175,9 +175,9 @@ class _HashCodec:
         raw, end = _BYTES32.read(data, offset, pver)
         return as_hash(raw), end
 
-    def write(self, value: bytes, pver: int) -> bytes:
+    def write(self, value: Any, pver: int) -> bytes:
         self.check(value)
-        return value
+        return value  # type: ignore[no-any-return]
 
     def check(self, value: object) -> None:
         if isinstance(value, str):
@@ -207,7 +207,7 @@ class VarBytes:
             raise ends_early()
         return data[offset:end], end
 
-    def write(self, value: bytes, pver: int) -> bytes:
+    def write(self, value: Any, pver: int) -> bytes:
         if not isinstance(value, bytes):
             raise FieldError("", value, "bytes")
         if len(value) > self.limit:
@@ -233,7 +233,7 @@ class ListOf(Generic[T]):
             values.append(value)
         return tuple(values), offset
 
-    def write(self, value: tuple[T, ...], pver: int) -> bytes:
+    def write(self, value: Any, pver: int) -> bytes:
         if len(value) > self.limit:
             raise FieldError("", value, f"at most {self.limit} entries, not {len(value)}")
         parts = [write_varint(len(value))]

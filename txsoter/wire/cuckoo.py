@@ -9,8 +9,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 from txsoter.errors import FieldError, InvalidProof
+
+if TYPE_CHECKING:
+    # an integer of 64 bits to mypyc, and a plain one to Python
+    from mypy_extensions import i64
 
 __all__ = ["CYCLE_LENGTH", "check_cycle"]
 
@@ -20,7 +25,7 @@ CYCLE_LENGTH = 20
 MAX_NONCE = 1 << 24
 """The highest nonce taken, one more than the graph has edges: the node takes it, too."""
 
-_NODE_MASK = (1 << 24) - 1
+_NODE_MASK: Final = (1 << 24) - 1
 
 _HASHES = 2 * CYCLE_LENGTH
 _LANE_BYTES = 16
@@ -31,10 +36,11 @@ _LANES = struct.Struct("<" + "Q8x" * _HASHES)
 _KEY = struct.Struct("<QQ")
 
 
-def check_cycle(key: bytes, nonces: Sequence[int]) -> None:
+def check_cycle(key: object, nonces: object) -> None:
     """Check that ``nonces`` are the edges of one cycle of 20.
 
     :param key: 16 bytes, the first of a block's hash in wire order.
+    :param nonces: a sequence of whole numbers.
     :raises InvalidProof: for nonces that are not 20, do not ascend, exceed 2^24, or are no such cycle.
     :raises FieldError: for a key or nonces of another type.
     """
@@ -44,9 +50,9 @@ def check_cycle(key: bytes, nonces: Sequence[int]) -> None:
         raise FieldError("nonces", nonces, "a sequence of whole numbers")
     if len(nonces) != CYCLE_LENGTH:
         raise InvalidProof("20 nonces", f"there are {len(nonces)}")
-    edges = list(nonces)
+    edges: list[int] = []
     lowest = 0
-    for position, edge in enumerate(edges):
+    for position, edge in enumerate(nonces):
         if not isinstance(edge, int):
             raise FieldError(f"nonces[{position}]", edge, "a whole number")
         if edge < lowest:
@@ -54,9 +60,16 @@ def check_cycle(key: bytes, nonces: Sequence[int]) -> None:
         if edge > MAX_NONCE:
             raise InvalidProof("nonces within the graph", f"nonce {position} is {edge}, at most {MAX_NONCE}")
         lowest = edge + 1
-    ends = _siphash([2 * edge + side for side in (0, 1) for edge in edges], *_KEY.unpack(key))
-    nodes = [end & _NODE_MASK for end in ends]
-    left, right = _neighbours(nodes[:CYCLE_LENGTH]), _neighbours(nodes[CYCLE_LENGTH:])
+        edges.append(edge)
+    words = [2 * edge + side for side in (0, 1) for edge in edges]
+    key_low, key_high = _KEY.unpack(key)
+    nodes = _nodes_in_turn(words, key_low, key_high) if _COMPILED else _nodes_at_once(words, key_low, key_high)
+    _check_nodes(nodes[:CYCLE_LENGTH], nodes[CYCLE_LENGTH:])
+
+
+def _check_nodes(left_nodes: list[int], right_nodes: list[int]) -> None:
+    """Check that edges with these nodes on either side are one cycle."""
+    left, right = _neighbours(left_nodes), _neighbours(right_nodes)
     edge, length = right[left[0]], 2
     while edge and length < CYCLE_LENGTH:
         edge = right[left[edge]]
@@ -84,8 +97,8 @@ def _neighbours(nodes: list[int]) -> list[int]:
     return others
 
 
-def _siphash(words: list[int], key_low: int, key_high: int) -> tuple[int, ...]:
-    """SipHash-2-4 of each of 40 words, without a length.
+def _nodes_at_once(words: list[int], key_low: int, key_high: int) -> list[int]:
+    """Return the nodes of 40 words: the low bits of SipHash-2-4, without a length.
 
     All are computed at once, each in a lane of 128 bits of one integer, which takes a ninth of the time of one after
     the other. The upper half of a lane takes what an addition carries or a rotation shifts out.
@@ -109,5 +122,51 @@ def _siphash(words: list[int], key_low: int, key_high: int) -> tuple[int, ...]:
         v2 = (v2 + v1) & _WORDS
         v1 = (v1 << 17 | v1 >> 47) & _WORDS ^ v2
         v2 = (v2 << 32 | v2 >> 32) & _WORDS
-    hashes: tuple[int, ...] = _LANES.unpack((v0 ^ v1 ^ v2 ^ v3).to_bytes(_LANES.size, "little"))
-    return hashes
+    return [end & _NODE_MASK for end in _LANES.unpack((v0 ^ v1 ^ v2 ^ v3).to_bytes(_LANES.size, "little"))]
+
+
+def _nodes_in_turn(words: list[int], key_low: int, key_high: int) -> list[int]:
+    """Return what :func:`_nodes_at_once` does, of words below 2^32, one after the other: for compiled code.
+
+    Numbers of 64 bits are kept as two of 32, a sum of which overflows nothing.
+    """
+    low0, high0 = _halves(key_low ^ 0x736F6D6570736575)
+    low1, high1 = _halves(key_high ^ 0x646F72616E646F6D)
+    low2, high2 = _halves(key_low ^ 0x6C7967656E657261)
+    low3, high3 = _halves(key_high ^ 0x7465646279746573)
+    return [_node(word, low0, high0, low1, high1, low2, high2, low3, high3) for word in words]
+
+
+def _halves(number: int) -> tuple[int, int]:
+    return number & 0xFFFFFFFF, number >> 32
+
+
+def _node(word: i64, a: i64, ah: i64, b: i64, bh: i64, c: i64, ch: i64, d: i64, dh: i64) -> int:
+    """Return the node of a word; the state's four numbers are ``a`` to ``d``, ``h`` their upper halves."""
+    d ^= word
+    for turn in range(6):
+        if turn == 2:
+            a ^= word
+            c ^= 0xFF
+        a += b
+        ah = (ah + bh + (a >> 32)) & 0xFFFFFFFF
+        a &= 0xFFFFFFFF
+        b, bh = ((b << 13 | bh >> 19) & 0xFFFFFFFF) ^ a, ((bh << 13 | b >> 19) & 0xFFFFFFFF) ^ ah
+        c += d
+        ch = (ch + dh + (c >> 32)) & 0xFFFFFFFF
+        c &= 0xFFFFFFFF
+        d, dh = ((d << 16 | dh >> 16) & 0xFFFFFFFF) ^ c, ((dh << 16 | d >> 16) & 0xFFFFFFFF) ^ ch
+        # a rotation by 32 bits exchanges the halves
+        a, ah = ah + d, a
+        ah = (ah + dh + (a >> 32)) & 0xFFFFFFFF
+        a &= 0xFFFFFFFF
+        d, dh = ((d << 21 | dh >> 11) & 0xFFFFFFFF) ^ a, ((dh << 21 | d >> 11) & 0xFFFFFFFF) ^ ah
+        c += b
+        ch = (ch + bh + (c >> 32)) & 0xFFFFFFFF
+        c &= 0xFFFFFFFF
+        b, bh = ((b << 17 | bh >> 15) & 0xFFFFFFFF) ^ c, ((bh << 17 | b >> 15) & 0xFFFFFFFF) ^ ch
+        c, ch = ch, c
+    return (a ^ b ^ c ^ d) & _NODE_MASK
+
+
+_COMPILED = not __file__.endswith(".py")

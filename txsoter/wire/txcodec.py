@@ -101,9 +101,11 @@ def scan_transactions(data: bytes, offset: int, count: int, encoding: Encoding) 
         ``data`` ends inside one.
 
     This is the one place that knows the structure's bounds: offsets only grow, so an index past
-    the end, and the last offset at the end, are all the checks there need to be.
+    the end, and the last offset at the end, are all the checks there need to be; but for lengths that
+    could make an offset no index at all.
     """
     witness = encoding is _WITNESS_ENCODING
+    room = len(data)
     marks = _UNMARKED
     ends: list[int] = []
     add_end = ends.append
@@ -130,6 +132,8 @@ def scan_transactions(data: bytes, offset: int, count: int, encoding: Encoding) 
                 offset += size + 41
             else:
                 size, offset = read_varint(data, offset + 36)
+                if size > room:
+                    raise ends_early()
                 offset += size + 4
         left = data[offset]
         if left < 0xFD:
@@ -143,6 +147,8 @@ def scan_transactions(data: bytes, offset: int, count: int, encoding: Encoding) 
                 offset += size + 9
             else:
                 size, offset = read_varint(data, offset + 8)
+                if size > room:
+                    raise ends_early()
                 offset += size
         if marked:
             behind = _scan_witnesses(data, offset, inputs)
@@ -154,7 +160,7 @@ def scan_transactions(data: bytes, offset: int, count: int, encoding: Encoding) 
             offset = behind
         offset += 4
         add_end(offset)
-    if offset > len(data):
+    if offset > room:
         raise ends_early()
     return ends, marks
 
@@ -218,13 +224,15 @@ def witnesses_begin(raw: bytes) -> int:
 
 def add_transaction(
     add: Callable[[bytes], object],
-    version: int,
-    inputs: tuple[TxIn, ...],
-    outputs: tuple[TxOut, ...],
-    lock_time: int,
+    version: Any,
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    lock_time: Any,
     encoding: Encoding,
 ) -> None:
     """Give ``add`` the pieces of a transaction; the marker and witnesses only if some input has one.
+
+    :param inputs: :class:`TxIn`, and so on, or whatever an application takes for them.
 
     :raises FieldError: for a value that does not fit, its path beginning at the field; after some pieces. Likewise for
         no inputs in the witness encoding.
@@ -284,7 +292,7 @@ def _write_count(count: int, limit: int) -> bytes:
     return write_varint(count)
 
 
-def _explain(version: int, inputs: Sequence[TxIn], outputs: Sequence[TxOut], lock_time: int) -> FieldError:
+def _explain(version: Any, inputs: Sequence[Any], outputs: Sequence[Any], lock_time: Any) -> FieldError:
     """Find the value that kept :func:`add_transaction` from its work."""
     for name, rows, limit in (("inputs", inputs, MAX_INPUTS), ("outputs", outputs, MAX_OUTPUTS)):
         if len(rows) > limit:

@@ -46,12 +46,14 @@ class HelpTests(TestCase):
                 self.assertIn(word, " ".join(out.split()))
 
     def test_version(self) -> None:
-        self.assertEqual(run_main("--version"), (0, f"txsoter {metadata.version('txsoter')}\n", ""))
+        for compiled, words in (((), "pure Python"), (("txsoter.a", "txsoter.b"), "compiled: txsoter.a, txsoter.b")):
+            with mock.patch("txsoter.compiled", compiled):
+                self.assertEqual(run_main("--version"), (0, f"txsoter {metadata.version('txsoter')} ({words})\n", ""))
 
     def test_version_of_a_tree_that_is_not_installed(self) -> None:
         with mock.patch("importlib.metadata.version", side_effect=metadata.PackageNotFoundError):
             status, out, _ = run_main("--version")
-        self.assertEqual((status, out), (0, "txsoter of a source tree that is not installed\n"))
+        self.assertEqual((status, out.partition(" (")[0]), (0, "txsoter of a source tree that is not installed"))
 
 
 class WrongArgumentsTests(TestCase):

@@ -11,6 +11,7 @@ from unittest import mock
 import attrs
 from twisted.logger import LogLevel
 
+import txsoter
 from txsoter import CloseCause, Listeners, PeerConfig, SoterPeerProtocol
 from txsoter.capture import CaptureState
 from txsoter.core.state import State
@@ -401,7 +402,8 @@ class OutsideTests(MetricsTestCase):
         self.assertEqual(value, 1)
         self.assertEqual(dict(labels)["network"], "simnet")
         self.assertEqual(dict(labels)["python"], platform.python_version())
-        self.assertEqual(set(dict(labels)), {"version", "twisted", "network", "python"})
+        self.assertEqual(dict(labels)["compiled"], " ".join(txsoter.compiled))
+        self.assertEqual(set(dict(labels)), {"version", "twisted", "network", "python", "compiled"})
 
     def test_not_installed(self) -> None:
         """Without prometheus-client the error says what to install."""
