@@ -424,7 +424,6 @@ class HeaderSync:
 
     def _pass_over(self, peer: SyncPeer, now: float) -> None:
         peer.is_suspect = False
-        peer.stale.clear()
         if not peer.has_caught_up:
             peer.has_caught_up = True
             peer.next_pass = now + OLD_LIST_EVERY
