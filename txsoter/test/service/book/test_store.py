@@ -379,6 +379,14 @@ class ReadTests(StoreCase):
         self.assertEqual(len(read_book(self.folder).rows), 2)
         self.assertEqual({each.name: each.read_bytes() for each in self.folder.iterdir()}, before)
 
+    def test_damaged(self) -> None:
+        """One that is damaged is left as it is."""
+        self.fill()
+        self.sql("UPDATE meta SET value = x'00' WHERE name = 'key'")
+        before = self.path.read_bytes()
+        self.assert_unreadable("is damaged: it does not say whose it is")
+        self.assertEqual(self.path.read_bytes(), before)
+
     def test_odd_names(self) -> None:
         """Folders may have names that mean something in a URI."""
         self.folder = self.folder.with_name("100% a?b#c&mode=rw")
