@@ -32,6 +32,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txsoter import REGTEST, SIMNET, CloseReason, Listeners, PeerConfig, SoterClientFactory, SoterServerFactory
+from txsoter.core.config import tick_of
 from txsoter.core.handshake import LIVE_NONCES
 from txsoter.core.log_text import MessageLog
 from txsoter.core.memory_budget import GRAIN
@@ -302,7 +303,7 @@ class Conversation:
         peer.disconnect("the end")
         self.pump()
         # a remote that takes nothing is given up in the end
-        self.clock.advance(peer.config.close_timeout or 0)
+        self.clock.advance((peer.config.close_timeout or 0) + tick_of(peer.config))
         self.pump()
         while application.waiting:
             application.goes_on()

@@ -28,7 +28,7 @@ from txsoter.errors import (
     LocalError,
     RequestClosed,
 )
-from txsoter.wire import Encoding, GetBlocks, GetHeaders, InventoryVector, Message, Reject
+from txsoter.wire import Encoding, GetBlocks, GetHeaders, InventoryVector, Message, Reject, write_message
 
 __all__ = ["Connection"]
 
@@ -205,17 +205,19 @@ class Connection:
         :raises LocalError: if the message cannot be encoded; nothing is sent then.
         """
         channel = self.channel
-        if encoded is not None and encoded[1] == channel.handshake.pver:
+        config, pver = channel.config, channel.handshake.pver
+        if encoded is not None and encoded[1] == pver:
             frame = encoded[0]
         else:
             try:
-                frame = channel.encode(message, encoding)
+                frame = write_message(message, config.network.magic, pver, encoding)
             except LocalError as error:
                 self.encoding_failed(message, error)
                 raise
-        queue = channel.queue
-        if channel.state.may_send and queue.waiting + len(frame) <= channel.config.hard_queue_limit:
-            queue.put(frame, message, token)
+        queue, size = channel.queue, len(frame)
+        if channel.state.may_send and queue.waiting + size <= config.hard_queue_limit:
+            queue.entries.append((frame, message, token))
+            queue.waiting += size
         else:
             channel.send(frame, message, encoding, token)
 
@@ -248,7 +250,8 @@ class Connection:
             traffic.bytes += len(frame)
             if rule is not None:
                 rule(channel, message)
-            if token is not None and not is_lost:
+            # the caller of a request waits for the answer, not for the write
+            if token is not None and token.__class__ is not Request and not is_lost:
                 queue.untold.append(token)
         if channel.announcer.waits_for_room:
             announcements.announce_if_room(channel)
@@ -256,12 +259,7 @@ class Connection:
     def next_written(self) -> Any:
         """Return the next token whose message is with the transport, while that would take more; else None."""
         queue = self.channel.queue
-        while queue.untold and not queue.paused:
-            token = queue.untold.pop(0)
-            # the caller of a request waits for the answer, not for the write
-            if not isinstance(token, Request):
-                return token
-        return None
+        return queue.untold.pop(0) if queue.untold and not queue.paused else None
 
     def pause_writing(self) -> None:
         """Note that the transport has had enough."""

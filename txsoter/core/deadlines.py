@@ -187,7 +187,7 @@ DEADLINES: tuple[Deadline, ...] = (
 )
 """Every deadline of a connection that is open, in the order in which they are looked at."""
 
-CLOSING_DEADLINES = (Deadline("close", Precision.EXACT, _close_due, _close_expired),)
+CLOSING_DEADLINES = (Deadline("close", Precision.COARSE, _close_due, _close_expired),)
 """Those of a connection that is closing."""
 
 

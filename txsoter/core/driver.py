@@ -13,7 +13,6 @@ from txsoter.core.connection import Connection
 from txsoter.core.events import ABORT, FLUSH, Event, Received
 from txsoter.core.memory_budget import GRAIN
 from txsoter.core.reader import MESSAGE_OVERHEAD
-from txsoter.core.requests import Request
 from txsoter.core.send_queue import Entry
 from txsoter.core.state import State
 from txsoter.errors import CloseCause, ClosedBy, LocalError
@@ -21,6 +20,9 @@ from txsoter.wire import Encoding, Message
 
 __all__ = ["Adapter", "Driver"]
 
+
+# a name of the module is found faster than a member of an enum
+_READY = State.READY
 
 IDLE, HANDLING, WRITING = range(3)
 """The phases of a driver: between two turns, in the middle of one, and while it writes."""
@@ -186,14 +188,7 @@ class Driver:
         self._again = False
         self._flush()
         # nothing follows from most messages
-        if (
-            self._again
-            or channel.events
-            or channel.rearm
-            or channel.queue.waiting
-            or channel.handshake.early
-            or channel.state.is_closing
-        ):
+        if channel.state is not _READY or self._again or channel.events or channel.rearm or channel.queue.waiting:
             self.run()
 
     def over_budget(self, held: int, total: int) -> None:
@@ -241,20 +236,17 @@ class Driver:
         connection, adapter = self.connection, self._adapter
         channel, queue = connection.channel, connection.channel.queue
         try:
-            while not queue.paused:
-                if queue.untold:
-                    token = queue.untold.pop(0)
-                    # the caller of a request waits for the answer, not for the write
-                    if token.__class__ is not Request:
-                        adapter.sent(token)
-                    continue
+            while True:
+                while queue.untold and not queue.paused:
+                    adapter.sent(queue.untold.pop(0))
                 piece = queue.take(adapter.now()) if queue.entries else None
                 if piece is None:
                     break
-                adapter.transport.write(piece[0])
-                connection.written(piece[1])
+                data, batch = piece
+                adapter.transport.write(data)
+                connection.written(batch)
                 if channel.table.observes_writes:
-                    adapter.written(piece[1])
+                    adapter.written(batch)
                 if connection.turns.withholds:
                     self._again = True
         finally:

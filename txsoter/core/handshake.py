@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from txsoter.core.agents import SemanticVersion, agent_versions
 from txsoter.core.config import ConnectionConfig
 from txsoter.errors import CloseCause
 from txsoter.networks import Network
-from txsoter.wire import Encoding, Message, NetAddress, RejectCode, Services, Version
+from txsoter.wire import Encoding, Hash, Message, NetAddress, RejectCode, Services, VerAck, Version, write_message
+from txsoter.wire.control import VersionTemplate
 
 __all__ = [
     "LIVE_NONCES",
@@ -21,6 +23,7 @@ __all__ = [
     "check_protocol_version",
     "check_version",
     "own_version",
+    "verack_frame",
 ]
 
 MIN_PROTOCOL_VERSION = 209
@@ -65,13 +68,13 @@ def check_version(
     return None
 
 
-def check_protocol_version(version: Version) -> Refusal | None:
+def check_protocol_version(pver: int) -> Refusal | None:
     """Return the failure of a remote whose protocol version soter does not speak any more; None for others.
 
     Without a reject: ``reject`` is younger than the lowest version.
     """
-    if version.protocol_version < MIN_PROTOCOL_VERSION:
-        detail = f"protocol version {version.protocol_version}, must be {MIN_PROTOCOL_VERSION} or greater"
+    if pver < MIN_PROTOCOL_VERSION:
+        detail = f"protocol version {pver}, must be {MIN_PROTOCOL_VERSION} or greater"
         return Refusal(CloseCause.OBSOLETE_VERSION, detail, None)
     return None
 
@@ -82,18 +85,32 @@ def own_version(config: ConnectionConfig, receiver: NetAddress, height: int, non
     :param receiver: the remote's address, as we name it.
     :param wall: seconds since 1970.
     """
-    return Version(
-        protocol_version=config.protocol_version,
-        services=config.services,
-        timestamp=int(wall),
-        addr_you=receiver,
-        addr_me=NetAddress(config.services),
-        nonce=nonce,
-        user_agent=config.user_agent,
-        genesis_hash=config.network.genesis_hash,
-        last_block=height,
-        relay=not config.disable_relay_tx,
+    relay = not config.disable_relay_tx
+    template = _template(
+        config.protocol_version, config.services, config.user_agent, config.network.genesis_hash, relay
     )
+    return template.fill(int(wall), receiver, nonce, height)
+
+
+@lru_cache(maxsize=64)
+def _template(pver: int, services: int, user_agent: bytes, genesis_hash: Hash, relay: bool) -> VersionTemplate:
+    """Return the part of our ``version`` that is the same on all connections of a config."""
+    return VersionTemplate(
+        Version(
+            protocol_version=pver,
+            services=services,
+            addr_me=NetAddress(services),
+            user_agent=user_agent,
+            genesis_hash=genesis_hash,
+            relay=relay,
+        )
+    )
+
+
+@lru_cache(maxsize=16)
+def verack_frame(magic: int) -> bytes:
+    """Return the frame of a ``verack``, which is the same at all protocol versions."""
+    return write_message(VerAck(), magic)
 
 
 class LiveNonces:
@@ -176,6 +193,16 @@ class EarlyMessages:
         return entries
 
 
+class RemoteVersion(NamedTuple):
+    """The fields of a remote's ``version`` that are asked for later."""
+
+    protocol_version: int
+    services: int
+    user_agent: bytes
+    last_block: int
+    relay: bool
+
+
 class Handshake:
     """The statements of both sides about themselves, and what follows from them.
 
@@ -193,7 +220,7 @@ class Handshake:
     def __init__(self, pver: int) -> None:
         self.complete = False
         self.nonce: int | None = None
-        self.remote: Version | None = None
+        self.remote: RemoteVersion | None = None
         self.pver = pver
         self.encoding = Encoding.BASE
         self.time_offset = 0
@@ -205,12 +232,8 @@ class Handshake:
         :param wall: seconds since 1970.
         """
         # not all of it: ten thousand peers keep one each
-        self.remote = Version(
-            protocol_version=version.protocol_version,
-            services=version.services,
-            user_agent=version.user_agent,
-            last_block=version.last_block,
-            relay=version.relay,
+        self.remote = RemoteVersion(
+            version.protocol_version, version.services, version.user_agent, version.last_block, version.relay
         )
         self.time_offset = version.timestamp - int(wall)
 

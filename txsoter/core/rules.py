@@ -10,7 +10,7 @@ from txsoter.core.channel import Channel
 from txsoter.core.config import agent_version, hides, tick_of
 from txsoter.core.dispatch_table import DispatchTable, Handler
 from txsoter.core.events import READY, Notice, Observed, RoundTrip
-from txsoter.core.handshake import LIVE_NONCES, check_protocol_version, check_version, own_version
+from txsoter.core.handshake import LIVE_NONCES, check_protocol_version, check_version, own_version, verack_frame
 from txsoter.core.keepalive import pong_frame
 from txsoter.core.net_address import LOOPBACK_NAMES, receiver_address
 from txsoter.core.sanitize import MAX_REASON, sanitize
@@ -118,7 +118,7 @@ def _version_accepted(channel: Channel, results: Sequence[Any]) -> None:
         return
     handshake = channel.handshake
     assert handshake.remote is not None
-    refusal = check_protocol_version(handshake.remote)
+    refusal = check_protocol_version(handshake.remote.protocol_version)
     if refusal is not None:
         channel.close(refusal.cause, refusal.detail)
         return
@@ -126,7 +126,7 @@ def _version_accepted(channel: Channel, results: Sequence[Any]) -> None:
     channel.reader.negotiated(handshake.pver, handshake.encoding)
     if channel.inbound and not say_version(channel):
         return
-    channel.queue.put(channel.encode(_VERACK, Encoding.BASE), _VERACK, None)
+    channel.queue.put(verack_frame(channel.config.network.magic), _VERACK, None)
     channel.state = transition(channel.state, Trigger.ACCEPTED)
     _send_early(channel)
 
@@ -156,8 +156,9 @@ def _verack_received(channel: Channel, message: VerAck, check: bytes) -> bool:
     channel.handshake.complete = True
     interval, tick = channel.config.ping_interval, tick_of(channel.config)
     if interval is not None:
-        # a timer may be a tick late, a ping not
-        every = interval * (1 - channel.random.random() / 10) - tick
+        # a timer may be a tick late, a ping not; the nonce is random enough to keep connections out of step
+        assert channel.handshake.nonce is not None
+        every = interval * (1 - channel.handshake.nonce / (10 << 64)) - tick
         channel.pings.begin(every, channel.now)
         channel.rearm = channel.rearm or channel.now + every < channel.coarse_due
     announce(channel)

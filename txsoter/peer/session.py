@@ -350,6 +350,6 @@ def _lost(failure: Failure, disconnecting: bool) -> tuple[ClosedBy, CloseCause, 
     if disconnecting:
         # somebody has closed the transport itself, such as a ClientService that stops
         return ClosedBy.LOCAL, CloseCause.DISCONNECT, "its transport was closed"
-    if failure.check(ConnectionDone) is None:
+    if not isinstance(failure.value, ConnectionDone):
         return ClosedBy.NETWORK, CloseCause.CONNECTION_LOST, failure.getErrorMessage()
     return ClosedBy.REMOTE, CloseCause.REMOTE_CLOSED, ""

@@ -339,7 +339,7 @@ def test_it_sees_what_the_budget_is_not_told() -> None:
 
 
 def test_it_sees_timers_that_are_left() -> None:
-    breaks("timers are left", talk(), Ticker, "forget", does_nothing)
+    breaks("timers are left", talk(happens("remote_closes")), Ticker, "forget", does_nothing)
 
 
 def test_it_sees_a_factory_that_does_not_forget() -> None:

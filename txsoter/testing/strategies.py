@@ -211,7 +211,7 @@ class _Whole:
 
     @property
     def command(self) -> bytes:
-        return self.message.padded_command()
+        return self.message.padded_command
 
     def framed(self, payload: bytes) -> bytes:
         """Another payload, with its checksum."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import enum
 import struct
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
@@ -14,7 +15,18 @@ from txsoter.wire.codec import BOOL, HASH, I32, I64, U8, U64, VarBytes
 from txsoter.wire.hashes import ZERO_HASH, Hash, as_hash
 from txsoter.wire.message import MAX_PAYLOAD, Encoding, Message, field, message
 
-__all__ = ["MAX_USER_AGENT", "FeeFilter", "Ping", "Pong", "Reject", "RejectCode", "SendHeaders", "VerAck", "Version"]
+__all__ = [
+    "MAX_USER_AGENT",
+    "FeeFilter",
+    "Ping",
+    "Pong",
+    "Reject",
+    "RejectCode",
+    "SendHeaders",
+    "VerAck",
+    "Version",
+    "VersionTemplate",
+]
 
 MAX_USER_AGENT = 256
 """The longest user agent taken, in bytes; soterd takes up to 240 (see :class:`Version`)."""
@@ -37,6 +49,8 @@ _UP_TO_NONCE, _FROM_GENESIS = struct.Struct("<iQq" + "Q16sBB" * 2 + "Q"), struct
 _SHORT_AGENT = 0xFC
 """The longest user agent whose length is one byte."""
 _AGENT_AT, _AROUND_AGENT = _UP_TO_NONCE.size, _UP_TO_NONCE.size + 1 + _FROM_GENESIS.size
+_TIME_AT, _ME_AT, _NONCE_AT = (struct.calcsize(each) for each in ("<iQ", "<iQqQ16sBB", "<iQq" + "Q16sBB" * 2))
+_TIME_AND_YOU, _HEIGHT_AND_RELAY = struct.Struct("<qQ16sBB"), struct.Struct("<i?")
 
 
 class _ParsedLate(Message):
@@ -172,6 +186,46 @@ def _parse_version(payload: bytes) -> tuple[Any, ...]:
     me = tuple.__new__(NetAddress, (head[7], head[8], head[9] << 8 | head[10], 0))
     user_agent = payload[_AGENT_AT + 1 : agent_ends]
     return (*head[:3], you, me, head[11], user_agent, as_hash(genesis), last_block, relay)
+
+
+class VersionTemplate:
+    """A ``version`` that is encoded but for the fields that differ from one connection to the next.
+
+    :param version: the other fields, with a user agent of at most 252 bytes.
+    :raises FieldError: for a value that its field cannot hold.
+    """
+
+    __slots__ = ("_agent", "_before_time", "_me", "_relay", "_version")
+
+    def __init__(self, version: Version) -> None:
+        payload = version.to_payload()
+        self._version = version
+        self._before_time = payload[:_TIME_AT]
+        self._me = payload[_ME_AT:_NONCE_AT]
+        self._agent = payload[_AGENT_AT : -_HEIGHT_AND_RELAY.size]
+        self._relay = version.relay
+
+    def fill(self, timestamp: int, addr_you: NetAddress, nonce: int, last_block: int) -> Version:
+        """Return the whole ``version``. Values that do not fit are told of when it is encoded."""
+        services, ip, port, _ = addr_you
+        try:
+            payload = b"".join(
+                (
+                    self._before_time,
+                    _TIME_AND_YOU.pack(timestamp, services, ip, port >> 8, port & 0xFF),
+                    self._me,
+                    _write_nonce(nonce),
+                    self._agent,
+                    _HEIGHT_AND_RELAY.pack(last_block, self._relay),
+                )
+            )
+        except (struct.error, TypeError):
+            whole = copy(self._version)
+            whole.timestamp, whole.addr_you, whole.nonce, whole.last_block = timestamp, addr_you, nonce, last_block
+            return whole
+        version = _new(Version)
+        _set_late(version, payload)
+        return version
 
 
 @message("verack", max_size=0)

@@ -169,7 +169,7 @@ def write_message(
     payload = message.to_payload(pver, encoding)
     check = sha256(sha256(payload).digest()).digest()[:4]
     try:
-        return _HEADER.pack(magic, message.padded_command(), len(payload), check) + payload
+        return _HEADER.pack(magic, message.padded_command, len(payload), check) + payload
     except FieldError as error:
         raise error.within(type(message).__name__) from None
     except struct.error:

@@ -88,6 +88,7 @@ class Message:
 
     :cvar command: its name on the wire.
     :cvar since: the first protocol version that has it.
+    :cvar padded_command: its name as 12 bytes; of an :class:`Unknown` whose name does not fit them, FieldError.
     """
 
     __slots__ = ()
@@ -101,7 +102,7 @@ class Message:
     newest_max_send: ClassVar[int]
     _codecs: ClassVar[tuple[tuple[str, Codec[Any]], ...]] = ()
     _scalars: ClassVar[struct.Struct | None] = None
-    _padded_command: ClassVar[bytes]
+    padded_command: ClassVar[bytes]
 
     @classmethod
     def max_size(cls, pver: int = PROTOCOL_VERSION) -> int:
@@ -183,13 +184,6 @@ class Message:
                 # which value it was, write_fields() tells
                 pass
         return write_fields(self, self._codecs, pver) if self._codecs else b""
-
-    def padded_command(self) -> bytes:
-        """The command's 12 bytes in a frame.
-
-        :raises FieldError: for an :class:`Unknown` whose command does not fit them.
-        """
-        return self._padded_command
 
     def size_advice(self, excess: int) -> str:
         """What to do about a payload that is ``excess`` bytes too large."""
@@ -280,9 +274,9 @@ def register(cls: M, command: str, *, max_size: Limit, max_send: Limit | None = 
     cls.newest_max_size = cls.max_size()
     cls.newest_max_send = cls.max_send()
     _registry[command] = cls
-    cls._padded_command = command_bytes(command)
-    CLASS_OF_COMMAND[cls._padded_command] = cls
-    READER_OF_COMMAND[cls._padded_command] = (cls, cls.newest_max_size, since, cls.read_payload)
+    cls.padded_command = command_bytes(command)
+    CLASS_OF_COMMAND[cls.padded_command] = cls
+    READER_OF_COMMAND[cls.padded_command] = (cls, cls.newest_max_size, since, cls.read_payload)
     return cls
 
 
@@ -330,7 +324,8 @@ class Unknown(Message):
     newest_max_size: ClassVar[int] = MAX_UNKNOWN_PAYLOAD
     newest_max_send: ClassVar[int] = MAX_UNKNOWN_PAYLOAD
 
-    def padded_command(self) -> bytes:
+    @property
+    def padded_command(self) -> bytes:  # type: ignore[override]  # that of a class is an attribute: it is faster
         return command_bytes(self.command)
 
     def write_payload(self, pver: int, encoding: Encoding) -> bytes:

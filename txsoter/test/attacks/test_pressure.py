@@ -270,7 +270,7 @@ class QuestionsTests(AttackTestCase):
 def unknown_things(number: int) -> bytes:
     """The frame of a getdata for more than soterd would take; its number stands as their height."""
     vector = (1).to_bytes(4, "little") + bytes(32) + number.to_bytes(4, "little")
-    return frame(SIMNET.magic, GetData().padded_command(), b"\xfd\x50\xc3" + vector * 50_000)
+    return frame(SIMNET.magic, GetData.padded_command, b"\xfd\x50\xc3" + vector * 50_000)
 
 
 def handled(attack: Attack, command: str) -> int:

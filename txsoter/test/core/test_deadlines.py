@@ -113,7 +113,7 @@ class TableTests(ConnectionTestCase):
         end.connection.pause_writing()
         end.advance(2)
         end.feed(bytes(24))
-        return Row(end, 12.0, Precision.EXACT, lambda: ABORT in end.events)
+        return Row(end, 12.0, Precision.COARSE, lambda: ABORT in end.events)
 
     def closed_for(self, end: End, cause: CloseCause) -> bool:
         return end.state is State.CLOSING and end.connection.reason is not None and end.connection.reason.cause is cause

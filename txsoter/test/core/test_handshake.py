@@ -88,11 +88,10 @@ class VersionCheckTests(TestCase):
     def test_a_version_below_209_or_negative_closes_without_reject(self) -> None:
         """The reference takes -1 for a huge one."""
         for advertised in (208, 1, 0, -1, -(1 << 31)):
-            version = remote_version(protocol_version=advertised)
-            detail = self.assert_refused(check_protocol_version(version), CloseCause.OBSOLETE_VERSION, None)
+            detail = self.assert_refused(check_protocol_version(advertised), CloseCause.OBSOLETE_VERSION, None)
             self.assertIn(str(advertised), detail)
         for advertised in (209, 70013, 70014, (1 << 31) - 1):
-            self.assertIsNone(check_protocol_version(remote_version(protocol_version=advertised)))
+            self.assertIsNone(check_protocol_version(advertised))
 
     def test_the_protocol_version_is_no_part_of_the_first_checks(self) -> None:
         """It is checked after the ``on_version`` listeners."""
