@@ -30,6 +30,9 @@ HOUR = 3600
 SEEN_AGAIN = 3600.0
 """Seconds by which the time must have changed at which an address was last told of, to be written again."""
 
+OUR_WAIT = 60.0
+"""Seconds until a visit is repeated that failed for a reason of our own, such as a network that is down."""
+
 # chance, and not a no
 _MAY_BE_CHANCE = frozenset({Outcome.TIMED_OUT, Outcome.SILENT, Outcome.CLOSED, Outcome.NOT_COUNTED})
 
@@ -239,7 +242,7 @@ class Atlas:
             if self._is_tried_again(candidate, result):
                 self._plan(candidate, now + self.rules.retry_wait)
         else:
-            wait = self.rules.retry_wait if result.outcome is Outcome.NOT_COUNTED else candidate.wait(self.rules)
+            wait = OUR_WAIT if result.outcome is Outcome.NOT_COUNTED else candidate.wait(self.rules)
             self._plan(candidate, now + wait * self._random.uniform(0.9, 1.1))
 
     def _is_tried_again(self, candidate: Candidate, result: VisitResult) -> bool:

@@ -30,6 +30,10 @@ from txsoter.service.outbound import EndpointFor, endpoints_like
 __all__ = ["CrawlService"]
 
 
+FIRST_RETRY, LAST_RETRY = 60.0, 3600.0
+"""Seconds after which host names that could not be resolved are tried again: at first, and at most."""
+
+
 class CrawlService(Service):
     """Visits all nodes of a network that it can find, again and again, and draws the map from what they say.
 
@@ -119,19 +123,33 @@ class CrawlService(Service):
             else:
                 names.append((host, port))
         if names and not self._resolves:
-            self.log.warn("not looked up beside a proxy: {hosts}", hosts=", ".join(host for host, _ in names))
+            self.log.warn("not looked up beside a proxy: {hosts}", hosts=_hosts(names))
             names = []
-        found = [
-            resolve(self._reactor.nameResolver, host, port).addCallback(self._named_at, host) for host, port in names
-        ]
         # a crawl is not over before the names are known
-        gatherResults(found).addCallback(lambda _: self._crawler.start() if self.running else None)
+        self._look_up(names, FIRST_RETRY).addCallback(lambda _: self._crawler.start() if self.running else None)
 
-    def _named_at(self, places: Sequence[Place], host: str) -> None:
-        if not places:
-            self.log.warn("cannot be resolved: {host}", host=host)
-        for place in places:
+    def _look_up(self, names: Sequence[tuple[str, int]], wait: float) -> Deferred[None]:
+        """Look host names up; those that cannot be resolved are tried again later: at boot there may be no network."""
+        # any: a test's clock resolves nothing
+        resolver: Any = self._reactor.nameResolver if names else None
+        found = gatherResults([resolve(resolver, host, port) for host, port in names])
+        return found.addCallback(self._found, names, wait)
+
+    def _found(self, found: list[list[Place]], names: Sequence[tuple[str, int]], wait: float) -> None:
+        if not self.running:
+            return
+        for place in (place for places in found for place in places):
             self.atlas.name(place, self._time.now())
+        self._crawler.wake()
+        missing = [name for name, places in zip(names, found, strict=True) if not places]
+        if missing:
+            self.log.warn("cannot be resolved, for now: {hosts}", hosts=_hosts(missing))
+        if missing and not self.rules.once:
+            self._starting = self._reactor.callLater(wait, self._retry, missing, min(2 * wait, LAST_RETRY))
+
+    def _retry(self, names: Sequence[tuple[str, int]], wait: float) -> None:
+        self._starting = None
+        self._look_up(names, wait)
 
     def stopService(self) -> Deferred[None]:
         """Leave all nodes, and write what has changed; fires once nothing is left."""
@@ -179,3 +197,7 @@ class CrawlService(Service):
         """How it goes, in a line for a log."""
         counts = ", ".join(f"{number} {words}" for words, number in self.counts().items())
         return [f"crawl: {self.visits} visits; {counts}"]
+
+
+def _hosts(names: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(host for host, _ in names)

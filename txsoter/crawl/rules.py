@@ -46,7 +46,7 @@ class CrawlRules:
     revisit: float = 10 * MINUTE
     longest_wait: float = 12 * HOUR
     retry_wait: float = 3.0
-    retries: int = 2
+    retries: int = 1
     max_dials: int = 500
     dials_per_second: float = 500.0
     dials_per_network: int = 8

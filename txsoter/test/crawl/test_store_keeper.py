@@ -12,11 +12,14 @@ from unittest.mock import patch
 
 from twisted.logger import LogLevel
 
+from txsoter.crawl.crawl_service import CrawlService
 from txsoter.crawl.crawl_store import FILE, CrawlDamaged, CrawlError, CrawlStore, read_crawl, read_totals
-from txsoter.networks import SIMNET
+from txsoter.crawl.rules import CrawlRules
+from txsoter.networks import REGTEST, SIMNET
 from txsoter.peer.config import PeerConfig
-from txsoter.test.crawl.nodes import Land, Node
+from txsoter.test.crawl.nodes import Land
 from txsoter.test.programs import ROOT
+from txsoter.test.service.book.resolver import Resolver, v4
 from txsoter.test.service.book.support import AtOnce, FolderCase, Held, LoggingCase
 
 KILLS = int(os.environ.get("TXSOTER_KILLS", "3"))
@@ -239,38 +242,66 @@ class KillTests(FolderCase):
 
 
 class NamesTests(KeeperCase):
-    def test_nodes_by_their_names(self) -> None:
-        """Looked up, unless there is a proxy; what cannot be resolved is said."""
-        from txsoter.test.service.book.test_seeds import Resolver, v4
+    """Nodes that are named by host names."""
 
-        resolver = Resolver()
-        self.land.network.clock.nameResolver = resolver  # type: ignore[attr-defined]
-        other = Node(self.land)
-        service = self.land.begin([])
-        service.stopService()
-        for resolves in (True, False):
-            service = type(service)(
-                PeerConfig(network=self.land.here.config.network, clock=self.land.network.clock),
-                service.rules,
-                named=[("one.example", 18444), ("two.example", 18444)],
-                endpoint_for=self.land.endpoint_for,
-                resolves=resolves,
-                reactor=self.land.network.clock,
-            )
-            self.land.service = service
-            service.startService()
-            if resolves:
-                resolver.answer("one.example", v4(other.place.host))
-                self.assertEqual(service.visits, 0)
-                resolver.answer("two.example")
-            finished = service.when_finished()
-            self.land.network.wait_for(finished)
-            self.land.stop()
-        self.assertEqual(resolver.asked, ["one.example", "two.example"])
-        self.assertEqual(
-            self.logged(),
-            ["cannot be resolved: two.example", "not looked up beside a proxy: one.example, two.example"],
+    def setUp(self) -> None:
+        super().setUp()
+        self.resolver = Resolver()
+        self.land.network.clock.nameResolver = self.resolver  # type: ignore[attr-defined]
+
+    def named(self, *hosts: str, once: bool = True, resolves: bool = True) -> CrawlService:
+        config = PeerConfig(network=REGTEST, clock=self.land.network.clock, allow_self_connections=True)
+        service = self.land.service = CrawlService(
+            config,
+            CrawlRules(once=once, allow_unroutable=True),
+            named=[(host, 18444) for host in hosts],
+            endpoint_for=self.land.endpoint_for,
+            resolves=resolves,
+            reactor=self.land.network.clock,
         )
+        service.startService()
+        return service
+
+    def test_looked_up(self) -> None:
+        """A single crawl waits for the answers, and does not ask twice."""
+        service = self.named("one.example", "two.example")
+        self.resolver.answer("one.example", v4(self.nodes[0].place.host))
+        self.land.network.run(1)
+        self.assertEqual(service.visits, 0)
+        self.resolver.answer("two.example")
+        self.land.network.wait_for(service.when_finished())
+        self.assertEqual(len(service.map().reachable), 8)
+        self.assertEqual(self.resolver.asked, ["one.example", "two.example"])
+        self.assertEqual(self.logged(), ["cannot be resolved, for now: two.example"])
+
+    def test_looked_up_again(self) -> None:
+        """One that goes on does not wait, and asks again, less and less often."""
+        service = self.named("one.example", once=False)
+        for number in range(3):
+            self.resolver.answer("one.example")
+            self.land.network.run(60 * 2**number + 1)
+        self.resolver.answer("one.example", v4(self.nodes[0].place.host))
+        self.land.network.run(10)
+        self.assertEqual(len(service.map().reachable), 8)
+        self.land.network.run(7200)
+        self.assertEqual(len(self.resolver.asked), 4)
+
+    def test_stopped_meanwhile(self) -> None:
+        self.named("one.example", once=False)
+        self.resolver.answer("one.example")
+        self.land.network.run(1)
+        self.land.stop()
+        self.named("one.example")
+        self.land.stop()
+        self.resolver.answer("one.example", v4(self.nodes[0].place.host))
+        self.land.network.run(10)
+        self.assertEqual(self.nodes[0].asked, [0, 0])
+
+    def test_not_beside_a_proxy(self) -> None:
+        service = self.named("one.example", resolves=False)
+        self.land.network.wait_for(service.when_finished())
+        self.assertEqual((service.visits, self.resolver.asked), (0, []))
+        self.assertEqual(self.logged(), ["not looked up beside a proxy: one.example"])
 
     def test_no_ip(self) -> None:
         service = self.begin()

@@ -7,53 +7,17 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IHostnameResolver
 from twisted.logger import LogLevel
-from zope.interface import implementer
 
 from txsoter.networks import SIMNET, TESTNET1, Network
 from txsoter.service.book import AddressBook, SeedService
 from txsoter.test.peer.cases import over_sockets, real_reactor
+from txsoter.test.service.book.resolver import Resolver, v4
 from txsoter.test.service.book.support import DAY, NOW, AtOnce, LoggingCase, at, world
 
 NAMED = Network("named", 5, 6000, TESTNET1.genesis_hash, seeds=("1.9.3.4", "seed.example", "other.example"))
-
-
-@implementer(IHostnameResolver)
-class Resolver:
-    """Answers when it is told to.
-
-    :ivar asked: the names, in the order in which they were asked for.
-    """
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self._receivers: dict[str, list[Any]] = {}
-
-    def resolveHostName(
-        self,
-        resolutionReceiver: Any,
-        hostName: str,
-        portNumber: int = 0,
-        addressTypes: Any = None,
-        transportSemantics: str = "TCP",
-    ) -> Any:
-        self.asked.append(hostName)
-        self._receivers.setdefault(hostName, []).append(resolutionReceiver)
-        resolutionReceiver.resolutionBegan(None)
-
-    def answer(self, name: str, *addresses: IAddress) -> None:
-        """Answer the one who has waited longest."""
-        receiver = self._receivers[name].pop(0)
-        for address in addresses:
-            receiver.addressResolved(address)
-        receiver.resolutionComplete()
-
-
-def v4(host: str) -> IPv4Address:
-    return IPv4Address("TCP", host, 0)
 
 
 class SeedCase(LoggingCase):
