@@ -20,7 +20,11 @@
     return `${Math.floor(s / 86400)} d`;
   };
   const plural = (count, one, many) => `${number.format(count)} ${count === 1 ? one : many}`;
-  const percent = (part, whole) => (whole ? `${((100 * part) / whole).toFixed(part / whole < 0.0995 ? 1 : 0)} %` : "–");
+  // nearly all is not all
+  const percent = (part, whole) => {
+    const share = part / whole;
+    return whole ? `${(100 * share).toFixed(share < 0.0995 || (share > 0.995 && share < 1) ? 1 : 0)} %` : "–";
+  };
   const height = (value) => (value === null || value === undefined ? "–" : number.format(value));
   const put = (node, text) => {
     if (node.textContent !== text) node.textContent = text;
