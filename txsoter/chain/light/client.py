@@ -120,7 +120,7 @@ class LightClient(MultiService):
     def startService(self) -> None:
         """Open the folder, read the headers, then follow peers.
 
-        :raises txsoter.service.state_file.StateError: if the folder cannot be used: not a folder, not to be written,
+        :raises txsoter.state_file.StateError: if the folder cannot be used: not a folder, not to be written,
             another process's, or with the headers of another network.
         """
         self._opening = self.store.open()

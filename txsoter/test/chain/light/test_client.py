@@ -15,7 +15,7 @@ from txsoter.chain import HeaderRecord, LightClient, SyncProgress
 from txsoter.errors import LocalError
 from txsoter.service.misbehaviour import ScoreKeeper
 from txsoter.service.scores import Scores
-from txsoter.service.state_file import StateError
+from txsoter.state_file import StateError
 from txsoter.test.chain.light.client_world import ClientWorld
 from txsoter.test.chain.light.dags import GENESIS, block_above, chain_of, random_dag
 from txsoter.test.chain.light.sync_world import listed

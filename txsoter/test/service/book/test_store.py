@@ -153,7 +153,7 @@ class FolderTests(StoreCase):
         self.path.rmdir()
         self.path.write_bytes(whole)
         self.assertEqual(self.kept().rows, [row(0)])
-        with patch("txsoter.service.state_file._transaction", side_effect=sqlite3.OperationalError("disk I/O error")):
+        with patch("txsoter.state_file._transaction", side_effect=sqlite3.OperationalError("disk I/O error")):
             self.refused("disk I/O error", FILE)
         # it lets go of the folder
         self.assertEqual(self.kept().rows, [row(0)])
@@ -313,7 +313,7 @@ class DamageTests(StoreCase):
         self.addCleanup(reader.close)
         self.assertEqual(reader.execute("SELECT count(*) FROM address").fetchone(), (4,))
         malformed = sqlite3.DatabaseError("malformed")
-        with patch("txsoter.service.state_file._transaction", side_effect=[malformed, nullcontext(Mock())]):
+        with patch("txsoter.state_file._transaction", side_effect=[malformed, nullcontext(Mock())]):
             self.assertRaises(BookDamaged, store.write, Changes([row(5)]))
         self.assertTrue(Path(f"{self.folder / self.NAME}-wal").exists())
         store.write(Changes([row(6)]))
@@ -345,7 +345,7 @@ class DamageTests(StoreCase):
         store = self.open()
         key = store.load().key
         with (
-            patch("txsoter.service.state_file._transaction", side_effect=sqlite3.DatabaseError("malformed")),
+            patch("txsoter.state_file._transaction", side_effect=sqlite3.DatabaseError("malformed")),
             patch.object(os, "open", side_effect=OSError(errno.ENOSPC, "No space left on device")),
         ):
             self.assertRaises(OSError, store.write, Changes([row(1)]))

@@ -1,4 +1,4 @@
-"""A file of a service's state: SQLite, so that it is whole whenever the process or the machine stops.
+"""A file of state: SQLite, so that it is whole whenever the process or the machine stops.
 
 Nothing here knows Twisted. A file is used by one thread at a time, and may go from one to another.
 """

@@ -1,4 +1,4 @@
-"""The files of a service's state; more of them is tested where they are used: the address book's, the headers'."""
+"""The files of state; more of them is tested where they are used: the address book's, the headers'."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sqlite3
 from typing import Any
 
 from txsoter.errors import LocalError
-from txsoter.service.state_file import Damage, FileKind, StateDamaged, StateError, StateFile, read_state
+from txsoter.state_file import Damage, FileKind, StateDamaged, StateError, StateFile, read_state
 from txsoter.test.service.book.support import NOW, FolderCase
 
 KIND = FileKind("a diary", "diary.sqlite3", 0x64696172, 3, {"entry": "CREATE TABLE entry (words TEXT);"})
