@@ -365,8 +365,8 @@ class _Ears(Observer):
     def on_closed(self, peer: SoterPeerProtocol, reason: CloseReason) -> None:
         self._client.peer_closed(peer)
 
-    def on_block(self, peer: SoterPeerProtocol, block: Block, payload: bytes) -> None:
-        self._client.message_received(peer, block)
+    def on_block(self, peer: SoterPeerProtocol, message: Block, payload: bytes) -> None:
+        self._client.message_received(peer, message)
 
     def on_inv(self, peer: SoterPeerProtocol, message: Inv) -> None:
         self._client.message_received(peer, message)
