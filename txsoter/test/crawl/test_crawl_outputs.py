@@ -29,6 +29,7 @@ from txsoter.crawl.crawl_store import Batch, CrawlStore
 from txsoter.crawl.network_map import NetworkMap, NodeKind
 from txsoter.crawl.places import PlaceError
 from txsoter.errors import FieldError
+from txsoter.test.cli.support import run_main
 from txsoter.test.crawl.maps import node, the_map
 from txsoter.test.crawl.mmdb import mmdb
 from txsoter.test.crawl.test_dns_service import Ports
@@ -231,3 +232,23 @@ async def test_a_file_on_standard_output_is_alone_there() -> None:
             given = options("--once", "--stay", "0.01", "--json", "-")
             await crawl(real_reactor(), given, [(host, int(port))])
     assert len(json.loads(shown.getvalue())["nodes"]) == 3
+
+
+@over_sockets(60)
+async def test_files_of_a_store(tmp_path: Path) -> None:
+    """They are those of the crawl that wrote it."""
+    state, first, again = tmp_path / "state", tmp_path / "first.csv", tmp_path / "again.csv"
+    async with running(5) as network:
+        host, _, port = network.entry.rpartition(":")
+        given = options("--once", "--stay", "0.01", "--state", str(state), "--csv-edges", str(first))
+        with to_itself(), redirect_stdout(io.StringIO()):
+            await crawl(real_reactor(), given, [(host, int(port))])
+    assert run_main("crawl", "export", "--state", state, "--csv-edges", again) == (0, "", "")
+    ends = [[row[:3] for row in csv.reader(io.StringIO(path.read_text()))] for path in (first, again)]
+    assert ends[0] == ends[1]
+    assert len(ends[0]) > 5
+    status, out, error = run_main("crawl", "export", "--state", state)
+    assert (status, out) == (2, "")
+    assert "needs one of --json" in error
+    status, _, error = run_main("crawl", "export", "--state", tmp_path, "--json", "-")
+    assert (status, "has no crawl.sqlite3" in error) == (1, True)
