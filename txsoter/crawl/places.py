@@ -100,7 +100,7 @@ def _words(error: Exception) -> str:
 
 
 def _read(record: object) -> dict[str, Any]:
-    """What one of the known layouts says, whatever types it has."""
+    """Return the country, AS number and owner of a record, whatever types it has."""
     if not isinstance(record, dict):
         return {}
     country = record.get("country")
