@@ -13,23 +13,26 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 
 from txsoter.command_line import split_host_port
 from txsoter.crawl.crawl_metrics import CrawlMetrics, VisitCounts
 from txsoter.crawl.crawl_service import CrawlService
-from txsoter.crawl.crawl_store import read_history
+from txsoter.crawl.crawl_store import read_history, read_totals
 from txsoter.crawl.dns_service import DnsService
 from txsoter.crawl.dns_zone import Zone, seed_addresses
 from txsoter.crawl.map_formats import json_line
 from txsoter.crawl.map_rows import Locate, changes
 from txsoter.crawl.map_service import MapService
-from txsoter.crawl.network_map import NetworkMap
+from txsoter.crawl.map_shares import GrowthSample
+from txsoter.crawl.network_map import NetworkMap, NodeKind
+from txsoter.crawl.places import PlaceError
 from txsoter.errors import FieldError
 from txsoter.ip import parse_ip
 from txsoter.service.book.places import place_at
 from txsoter.service.web.pages import Answer
 
-__all__ = ["CrawlOutputs", "DnsSettings", "dns_place"]
+__all__ = ["CrawlOutputs", "DnsSettings", "QuietLocate", "dns_place"]
 
 
 @attrs.frozen
@@ -87,6 +90,8 @@ class CrawlOutputs(MultiService):
     :ivar dns: the seeder, or None.
     """
 
+    log = Logger()
+
     def __init__(
         self,
         crawl: CrawlService,
@@ -108,7 +113,7 @@ class CrawlOutputs(MultiService):
         self._visits = visits
         self._reactor = reactor
         self._state = state
-        self._locate = locate
+        self._locate = locate = None if locate is None else QuietLocate(locate)
         history = None if state is None else self._history
         self.map = MapService(
             crawl.map, endpoint, locate=locate, history=history, hosts=hosts, reactor=reactor, name="the map"
@@ -123,6 +128,18 @@ class CrawlOutputs(MultiService):
         if tell is not None:
             self._tell = tell
             self.map.feed.listen(self.tell_changes)
+
+    def startService(self) -> None:
+        """Begin, and read how the network has grown.
+
+        :raises twisted.internet.error.CannotListenError: when a port cannot be opened.
+        """
+        MultiService.startService(self)
+        if self._state is not None:
+            reading = self._in_thread(_read_growth, self._state)
+            reading.addCallback(self.map.feed.growth.begin_with).addErrback(
+                lambda failure: self.log.failure("the network's growth cannot be read", failure)
+            )
 
     def metrics(self) -> CrawlMetrics:
         """Return a collector for prometheus-client.
@@ -145,10 +162,46 @@ class CrawlOutputs(MultiService):
         assert self.dns is not None
         self.dns.zone.addresses = seed_addresses(network_map, self._crawl.config.network.default_port)
 
-    def _history(self, host: str, port: int) -> Deferred[list[list[int]]]:
-        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._read_history, host, port)
+    def _in_thread(self, call: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), call, *arguments)
 
-    def _read_history(self, host: str, port: int) -> list[list[int]]:
-        assert self._state is not None
-        periods = read_history(self._state, place_at(host, port))
-        return [[each.start, each.visits, each.successes] for each in periods]
+    def _history(self, host: str, port: int) -> Deferred[list[list[int]]]:
+        return self._in_thread(_read_history, self._state, host, port)
+
+
+class QuietLocate:
+    """Says in which country an address is, and goes on without when a file turns out to be damaged.
+
+    :param locate: raises :class:`.PlaceError` then.
+    """
+
+    log = Logger()
+
+    def __init__(self, locate: Locate) -> None:
+        self._locate: Locate | None = locate
+
+    def __call__(self, host: str) -> Mapping[str, Any]:
+        """Return country, AS number and owner; None for each that is not known."""
+        try:
+            if self._locate is not None:
+                return self._locate(host)
+        except PlaceError as error:
+            self.log.warn("countries are not shown any more: {error}", error=error)
+            self._locate = None
+        return {"country": None, "asn": None, "org": None}
+
+
+def _read_history(folder: Path, host: str, port: int) -> list[list[int]]:
+    return [[each.start, each.visits, each.successes] for each in read_history(folder, place_at(host, port))]
+
+
+def _read_growth(folder: Path) -> list[GrowthSample]:
+    """The network's size by the hour; its edges and versions were not kept."""
+    hours: dict[int, dict[str, int]] = {}
+    for start, kind, count in read_totals(folder):
+        hours.setdefault(start, {})[kind] = count
+    reachable = NodeKind.REACHABLE.value
+    return [
+        GrowthSample(start, kinds.get(reachable, 0), sum(kinds.values()), None, None, None)
+        for start, kinds in hours.items()
+    ]

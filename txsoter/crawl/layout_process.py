@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, fail, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
@@ -33,7 +33,7 @@ class LayoutFailed(TxsoterError):
 
 
 class LayoutProcess:
-    """Computes layouts, each in a new process.
+    """Computes layouts, each in a new process, until it is stopped.
 
     :param reactor: by default the one that is installed.
     """
@@ -44,11 +44,14 @@ class LayoutProcess:
             from twisted.internet import reactor
         self._reactor = reactor
         self._running: set[_Process] = set()
+        self._is_stopped = False
 
     def layout(
         self, count: int, pairs: Sequence[tuple[int, int]], before: Mapping[int, Point], seconds: float
     ) -> Deferred[list[Point]]:
         """Return the positions; see :func:`.layout`. Fails with :class:`LayoutFailed`."""
+        if self._is_stopped:
+            return fail(LayoutFailed("stopped"))
         request = json.dumps([count, list(pairs), list(before.items()), seconds]).encode()
         process = _Process(self._reactor, request, seconds + GRACE)
         self._running.add(process)
@@ -64,7 +67,8 @@ class LayoutProcess:
         return result
 
     def stop(self) -> Deferred[None]:
-        """Kill what runs: its layout fails. Fires once it is gone."""
+        """Kill what runs, and begin no more: layouts fail. Fires once nothing runs."""
+        self._is_stopped = True
         running = list(self._running)
         ended = [process.ended() for process in running]
         for process in running:

@@ -20,7 +20,11 @@
     return `${Math.floor(s / 86400)} d`;
   };
   const plural = (count, one, many) => `${number.format(count)} ${count === 1 ? one : many}`;
-  const percent = (part, whole) => (whole ? `${((100 * part) / whole).toFixed(part / whole < 0.0995 ? 1 : 0)} %` : "–");
+  // nearly all is not all
+  const percent = (part, whole) => {
+    const share = part / whole;
+    return whole ? `${(100 * share).toFixed(share < 0.0995 || (share > 0.995 && share < 1) ? 1 : 0)} %` : "–";
+  };
   const height = (value) => (value === null || value === undefined ? "–" : number.format(value));
   const put = (node, text) => {
     if (node.textContent !== text) node.textContent = text;
@@ -350,8 +354,10 @@
     if (!enough) return;
     const most = nice(Math.max(...reachable, 1));
     const [first, last] = [times[0], times[times.length - 1]];
+    const point = (value, at) => `${((600 * (times[at] - first)) / (last - first || 1)).toFixed(1)},${(176 - (172 * value) / most).toFixed(1)}`;
+    // what was not kept is left out
     const line = (values, kind) =>
-      draw("path", { class: `k${kind}`, d: `M${values.map((value, at) => `${((600 * (times[at] - first)) / (last - first || 1)).toFixed(1)},${(176 - (172 * value) / most).toFixed(1)}`).join("L")}` });
+      draw("path", { class: `k${kind}`, d: `M${values.map((value, at) => (value === null ? "" : point(value, at))).filter(Boolean).join("L")}` });
     const names = programs();
     const lines = Object.entries(versions).map(([name, values]) => [name === "other" ? 6 : Math.max(0, names.indexOf(name)), name, values]);
     $("growth").replaceChildren(
@@ -586,6 +592,8 @@
     else if (source === null) open();
     else heard = Date.now();
   });
+  // beside a status page
+  $("back").hidden = !location.pathname.endsWith("/map");
   // for whoever measures how fluid it is
   window.soterMap = { picture, choose };
   open();

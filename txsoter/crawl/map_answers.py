@@ -67,7 +67,7 @@ class MapAnswers:
 
     def _json(self, request: Request) -> int:
         self._picture.look()
-        return send(request, b"application/json", *self._picture.json_parts())
+        return self._answer_later(request, self._picture.whole())
 
     def _node(self, request: Request) -> int:
         given: Any = request.args
@@ -81,19 +81,32 @@ class MapAnswers:
         edges = self._edges(current).get(name, [])
         row["edges"] = [edge_row(edge) for edge in edges[:MAX_EDGES]]
         row["edge_count"] = len(edges)
+
+        def failed(failure: Failure) -> None:
+            self.log.failure("the past of a node cannot be read", failure)
+
+        def written(history: Any) -> tuple[bytes]:
+            return (json_line({**row, "history": history}).encode(),)
+
+        return self._answer_later(request, self._past(node).addErrback(failed).addCallback(written))
+
+    def _answer_later(self, request: Request, making: Deferred[Any]) -> int:
+        """Answer with JSON, in parts, when they are there."""
         # a client that leaves meanwhile is not answered
         is_there = [True]
         request.notifyFinish().addErrback(lambda _: is_there.clear())
 
-        def answer(history: Any) -> None:
+        def made(parts: tuple[bytes, ...]) -> None:
             if is_there:
-                send(request, b"application/json", json_line({**row, "history": history}).encode())
+                send(request, b"application/json", *parts)
 
         def failed(failure: Failure) -> None:
-            self.log.failure("the past of a node cannot be read", failure)
-            answer(None)
+            self.log.failure("the map cannot be told", failure)
+            if is_there:
+                request.setResponseCode(http.INTERNAL_SERVER_ERROR)
+                send(request, b"application/json", b'{"error":"the map cannot be told; the log has more"}')
 
-        self._past(node).addCallbacks(answer, failed)
+        making.addCallback(made).addErrback(failed)
         return NOT_DONE_YET
 
     def _past(self, node: MapNode) -> Deferred[Any]:

@@ -47,7 +47,7 @@ const networkCanvas = (canvas, onHover, onSelect) => {
     return { scale, x: width / 2, y: height / 2 };
   };
   const radius = (index) => {
-    const base = Math.min(6, Math.max(1.5, 75 / Math.sqrt(graph.count + 1)));
+    const base = Math.min(6, Math.max(1.5, (75 * Math.min(1, Math.min(width, height) / 560)) / Math.sqrt(graph.count + 1)));
     const closer = Math.min(3, Math.max(1, Math.sqrt(view.scale / fit.scale)));
     return Math.min(11, base * closer * graph.size[index]);
   };

@@ -77,7 +77,8 @@ class MapFeed(Service):
         began = self.timer()
         try:
             self.current = made = self._source()
-            self.growth.add(GrowthSample.of(made))
+            if self.growth.is_due(made.when):
+                self.growth.add(GrowthSample.of(made))
             for call in self._listeners:
                 call(made)
             self._fails = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from txsoter.core.service_names import service_names
+from txsoter.crawl.map_words import services
 from txsoter.crawl.network_map import FROM, TO, MapEdge, MapNode, NetworkMap
 
 __all__ = ["Locate", "changes", "edge_row", "map_rows", "node_row"]
@@ -36,7 +36,7 @@ def node_row(node: MapNode, locate: Locate | None = None) -> dict[str, Any]:
         "agent": node.user_agent,
         "connected_since": node.connected_since,
         "services": node.services,
-        "service_names": service_names(node.services),
+        "service_names": list(services(node.services)),
         "height": node.height,
         **({} if locate is None else locate(node.host)),
         "first_seen": node.first_seen,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
@@ -14,7 +14,6 @@ from twisted.logger import Logger
 from txsoter.crawl.layout_process import LayoutProcess
 from txsoter.crawl.map_answers import History, MapAnswers
 from txsoter.crawl.map_feed import MapFeed
-from txsoter.crawl.map_graph import GraphReport, analyse
 from txsoter.crawl.map_picture import MapPicture
 from txsoter.crawl.map_rows import Locate
 from txsoter.crawl.network_map import NetworkMap
@@ -27,6 +26,8 @@ from txsoter.service.web.pages import Answer, Pages
 from txsoter.service.web.site import QuietSite
 
 __all__ = ["MapService"]
+
+T = TypeVar("T")
 
 
 class MapService(MultiService):
@@ -65,7 +66,7 @@ class MapService(MultiService):
         self.feed = MapFeed(source, reactor)
         MultiService.addService(self, self.feed)
         self._layouts = LayoutProcess(reactor)
-        picture = MapPicture(self.feed, reactor, self._layouts, self._analyse, locate)
+        picture = MapPicture(self.feed, reactor, self._layouts, self._in_thread, locate)
         self._streams = EventStreams(picture, reactor)
         self._answers = MapAnswers(self.feed, picture, self._streams, locate, history).by_path()
         self._listening: ListeningService | None = None
@@ -78,8 +79,8 @@ class MapService(MultiService):
             self._listening = ListeningService(endpoint, name, guard)
             MultiService.addService(self, self._listening)
 
-    def _analyse(self, network_map: NetworkMap) -> Deferred[GraphReport]:
-        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), analyse, network_map)
+    def _in_thread(self, call: Callable[..., T], *arguments: Any) -> Deferred[T]:
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), call, *arguments)
 
     def pages(self) -> Mapping[bytes, Answer]:
         """Return what answers each path, for a status page."""

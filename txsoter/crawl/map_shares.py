@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import attrs
 
-from txsoter.core.service_names import service_names
+from txsoter.crawl.map_words import program, services
 from txsoter.crawl.network_map import MapNode, NetworkMap
-from txsoter.service.status.text import agent_name
 
 __all__ = ["LAGS", "OTHER", "Growth", "GrowthSample", "Shares", "best_height", "shares"]
 
@@ -66,8 +65,8 @@ def shares(network_map: NetworkMap) -> Shares:
     best = best_height(nodes)
     counted = Counter(lag_name(node.height, best) for node in nodes if node.height is not None and best is not None)
     return Shares(
-        versions=_common(agent_name(node.user_agent.encode("utf-8", "replace")) or NO_AGENT for node in nodes),
-        services=dict(Counter(name for node in nodes for name in service_names(node.services)).most_common(MAX_NAMES)),
+        versions=_common(program(node.user_agent) or NO_AGENT for node in nodes),
+        services=dict(Counter(name for node in nodes for name in services(node.services)).most_common(MAX_NAMES)),
         heights={name: counted[name] for name in LAGS if counted[name]},
         protocols=_common(str(node.protocol_version) for node in nodes),
     )
@@ -87,17 +86,17 @@ class GrowthSample:
     :ivar when: seconds since 1970.
     :ivar reachable: nodes that are reachable.
     :ivar known: addresses on the map.
-    :ivar edges: edges on the map.
+    :ivar edges: edges on the map; None where that was not kept.
     :ivar height: see :func:`best_height`.
-    :ivar versions: nodes by the program in their user agent.
+    :ivar versions: nodes by the program in their user agent; None where that was not kept.
     """
 
     when: float
     reachable: int
     known: int
-    edges: int
+    edges: int | None
     height: int | None
-    versions: dict[str, int]
+    versions: dict[str, int] | None
 
     @classmethod
     def of(cls, network_map: NetworkMap) -> GrowthSample:
@@ -122,16 +121,20 @@ class Growth:
         self.samples: list[GrowthSample] = []
         self._interval = interval
 
-    def add(self, sample: GrowthSample) -> bool:
-        """Keep a sample, unless the last one is too young; return whether it is kept."""
-        if self.samples and sample.when - self.samples[-1].when < self._interval:
-            return False
+    def is_due(self, when: float) -> bool:
+        """Return whether the last sample is old enough for another one."""
+        return not self.samples or when - self.samples[-1].when >= self._interval
+
+    def add(self, sample: GrowthSample) -> None:
+        """Keep a sample."""
         self.samples.append(sample)
         if len(self.samples) > MAX_SAMPLES:
             del self.samples[1::2]
             self._interval *= 2
-        return True
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the samples, ready for JSON."""
-        return [attrs.asdict(each) for each in self.samples]
+    def begin_with(self, older: Sequence[GrowthSample]) -> None:
+        """Put samples that were kept elsewhere before all others: no more than half of what is kept, evenly chosen."""
+        first = self.samples[0].when if self.samples else math.inf
+        before = [each for each in older if each.when < first]
+        step = -(-len(before) // (MAX_SAMPLES // 2)) or 1
+        self.samples[:0] = before[::step]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from txsoter.core.service_names import service_names
 from txsoter.crawl.layout import Point
 from txsoter.crawl.map_graph import GraphReport
 from txsoter.crawl.map_rows import Locate
-from txsoter.crawl.map_shares import Growth, best_height, shares
+from txsoter.crawl.map_shares import GrowthSample, best_height, shares
+from txsoter.crawl.map_words import program, services
 from txsoter.crawl.network_map import FROM, TO, MapNode, NetworkMap, NodeKind
-from txsoter.service.status.text import agent_name, shown
+from txsoter.service.status.text import shown
 
 __all__ = ["MapView", "difference", "view_of", "whole"]
 
@@ -40,28 +40,39 @@ class MapView:
     :ivar edges: bits of who claims it, by ends: 1 the one that dialled, 2 the other.
     :ivar positions: by name; nodes without one are not drawn yet.
     :ivar summary: everything else.
+    :ivar names: of the nodes, sorted: the order in which they are laid out.
+    :ivar pairs: of nodes that are connected, whoever has dialled, as places in ``names``.
     """
 
     nodes: dict[str, list[Any]]
     edges: dict[tuple[str, str], int]
     positions: dict[str, tuple[int, int]]
     summary: dict[str, Any]
+    names: list[str]
+    pairs: list[tuple[int, int]]
 
 
 def view_of(
     network_map: NetworkMap,
     positions: Mapping[str, Point],
     report: GraphReport | None,
-    growth: Growth,
+    samples: Sequence[GrowthSample],
     locate: Locate | None = None,
 ) -> MapView:
-    """Return what the page shows of a map. Texts in it are bounded, and have nothing that cannot be seen."""
+    """Return what the page shows of a map. Texts in it are bounded, and have nothing that cannot be seen.
+
+    :param samples: of the network's growth.
+    :param locate: says in which country an address is.
+    """
     listed = sorted((node for node in network_map.nodes if node.kind in _SHOWN), key=lambda node: not node.reachable)
     nodes = {node.name: _row(node, locate) for node in listed[:MAX_NODES]}
     known = ((edge, (edge.source, edge.target)) for edge in network_map.edges if not edge.unmatched)
     drawn = [(ends, edge.claimed_by) for edge, ends in known if ends[0] in nodes and ends[1] in nodes]
     edges = {ends: (FROM in claims) + 2 * (TO in claims) for ends, claims in drawn[:MAX_EDGES]}
     at = {name: point for name, point in positions.items() if name in nodes}
+    names = sorted(nodes)
+    index = {name: number for number, name in enumerate(names)}
+    pairs = {(min(ends), max(ends)) for ends in ((index[one], index[other]) for one, other in edges)}
     return MapView(
         nodes,
         edges,
@@ -78,17 +89,19 @@ def view_of(
             "height": best_height(network_map.nodes),
             "shares": attrs.asdict(shares(network_map)),
             "report": None if report is None else _report(report),
-            "growth": _growth(growth),
+            "growth": _growth(samples),
         },
+        names,
+        sorted(pairs),
     )
 
 
 def _row(node: MapNode, locate: Locate | None) -> list[Any]:
     return [
         node.kind.value,
-        agent_name(node.user_agent.encode("utf-8", "replace")) if node.user_agent else "",
+        program(node.user_agent),
         node.height,
-        ", ".join(service_names(node.services)),
+        ", ".join(services(node.services)),
         None if node.connected_since is None else round(node.connected_since),
         None if locate is None else locate(node.host)["country"],
         int(node.good),
@@ -113,14 +126,15 @@ def _report(report: GraphReport) -> dict[str, Any]:
     }
 
 
-def _growth(growth: Growth) -> dict[str, Any]:
-    samples = growth.samples
-    names = list(samples[-1].versions)[:4] if samples else []
+def _growth(samples: Sequence[GrowthSample]) -> dict[str, Any]:
+    names = list(samples[-1].versions or ())[:4] if samples else []
     return {
         "when": [round(each.when) for each in samples],
         "reachable": [each.reachable for each in samples],
         "edges": [each.edges for each in samples],
-        "versions": {name: [each.versions.get(name, 0) for each in samples] for name in names},
+        "versions": {
+            name: [None if each.versions is None else each.versions.get(name, 0) for each in samples] for name in names
+        },
     }
 
 

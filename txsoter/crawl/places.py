@@ -19,6 +19,9 @@ MAX_SIZE = 1 << 30
 MAX_ORG = 80
 """The most characters of an owner."""
 
+MAX_KNOWN = 100_000
+"""Addresses whose places are kept ready."""
+
 
 class PlaceError(LocalError):
     """A file that cannot be read or is damaged; says which, and why."""
@@ -38,6 +41,8 @@ class Places:
     def __init__(self, paths: Iterable[Path]) -> None:
         self._maxminddb = load_maxminddb()
         self._readers = [(path, self._open(path)) for path in paths]
+        # a lookup takes as long as a hundred of these
+        self._known: dict[str, dict[str, Any]] = {}
         # a damaged file shows here, rather than in the middle of the work
         self.locate("192.0.2.1")
 
@@ -60,6 +65,14 @@ class Places:
 
         :raises PlaceError: when a file turns out to be damaged.
         """
+        known = self._known.get(host)
+        if known is None:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            self._known[host] = known = self._look_up(host)
+        return dict(known)
+
+    def _look_up(self, host: str) -> dict[str, Any]:
         found: dict[str, Any] = {"country": None, "asn": None, "org": None}
         ip = parse_ip(host)
         if ip is None:

@@ -16,6 +16,7 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from txsoter import MAINNET, REGTEST, SIMNET, TESTNET1, MessageLog, PeerConfig, tap
+from txsoter.crawl.crawl_outputs import DnsSettings
 from txsoter.crawl.crawl_service import CrawlService
 from txsoter.crawl.rules import CrawlRules
 from txsoter.service import ListeningService, options
@@ -112,6 +113,13 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual((config.proxy, config.protocol_version), ("[::1]:9050", 70012))
         self.assertTrue(config.disable_relay_tx)
         self.assertTrue(config.strict)
+
+    def test_what_shows_a_crawl(self) -> None:
+        options = parsed(*_CRAWL, "--dns", "0.0.0.0:53", "--dns-zone", "seed.example.org")
+        self.assertEqual(options.dns, DnsSettings("0.0.0.0", 53, "seed.example.org"))
+        self.assertIsNone(options.places)
+        options = parsed("--connect", "tcp:h:1")
+        self.assertEqual((options.dns, options.places, options.crawl), (None, None, None))
 
     def test_verbose(self) -> None:
         """Once: a line a message; twice or more: dumps."""
@@ -243,11 +251,24 @@ class NodeTests(SynchronousTestCase):
 SUCH_LISTEN = "must be an endpoint such as tcp:18555:interface=127.0.0.1"
 SUCH_CONNECT = "must be an endpoint such as tcp:192.0.2.7:18555"
 
+_CRAWL = ("--crawl", "--state", "state", "--peer", "192.0.2.1")
+
 BAD: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         ("--network", "simnet"),
         "--listen ENDPOINT, --connect ENDPOINT, --outbound N or --crawl is needed, at least one of them",
     ),
+    (("--connect", "tcp:h:1", "--dns", "5353"), "--dns: needs --crawl, and --dns-zone NAME"),
+    (
+        (*_CRAWL, "--dns", "host:5353", "--dns-zone", "a.org"),
+        "--dns host:5353: must be IP:PORT such as 0.0.0.0:53, or a port, which means loopback",
+    ),
+    ((*_CRAWL, "--dns", "5353", "--dns-zone", "a..org"), "--dns-zone a..org: must be a host name in ASCII of at most"),
+    (
+        (*_CRAWL, "--dns", "5353", "--dns-zone", "a.org", "--dns-nameserver", "-"),
+        "--dns-nameserver -: must be a host name in ASCII of at most",
+    ),
+    ((*_CRAWL, "--mmdb", "/nowhere/a.mmdb"), "--mmdb /nowhere/a.mmdb: No such file or directory"),
     (("--crawl",), "--crawl: needs --state FOLDER, where the map is kept"),
     (("--crawl", "--state", "."), "--crawl: needs --peer HOST:PORT to begin with, where no seeds are asked"),
     (("--crawl", "--state", ".", "--stay", "off"), "--stay off: must be a number of seconds above 0"),

@@ -186,6 +186,8 @@ class GuardedConnection(ProtocolWrapper):
         self._next = _nothing
         self.factory.pace.forget(self._go_on)
         ProtocolWrapper.connectionLost(self, reason)
+        # not before what is served knows of it
+        self.factory.connection_ended()
 
     def _changed(self, seconds: float | None) -> None:
         """Note progress, and set the deadline for the next."""
@@ -248,10 +250,8 @@ class Guard(WrappingFactory):
         while self.held > self._max_held:
             _least([each for each in self.protocols if each.output.held]).abortConnection()
 
-    def unregisterProtocol(self, p: Any) -> None:
-        """Note the end of a connection."""
-        untyped: Any = super()
-        untyped.unregisterProtocol(p)
+    def connection_ended(self) -> None:
+        """Tell those who wait for the end of all connections if this was the last one."""
         if not self.protocols:
             ended, self._ended = self._ended, []
             for each in ended:

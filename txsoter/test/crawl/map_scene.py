@@ -54,7 +54,7 @@ class MapScene:
         for day in range(90):
             part = 0.55 + 0.45 * (day / 90) ** 0.7
             new = max(0.0, (day - 50) / 40)
-            versions = {name: int(count * part) for name, count in last.versions.items()}
+            versions = {name: int(count * part) for name, count in (last.versions or {}).items()}
             names = list(versions)
             if len(names) > 1:
                 shift = int(versions[names[0]] * 0.6 * (1 - new))
@@ -91,8 +91,10 @@ def picture(url: str, path: Path) -> None:
 
     browser = Browser()
     try:
-        browser.open(url, 1280, 1030)
+        browser.open(url, 1280, 1050)
         browser.wait("return document.body.dataset.link === 'live' && document.querySelector('#hint').hidden")
+        browser.run("soterMap.choose(document.querySelectorAll('#nodes-rows button.name')[2].textContent, false)")
+        browser.wait("return document.querySelectorAll('#panel-edges li').length > 3")
         browser.wait("return !soterMap.picture.state().busy")
         browser.shoot(path)
     finally:

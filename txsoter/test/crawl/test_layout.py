@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import sys
@@ -16,7 +17,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from txsoter.crawl.layout import OUTSIDE, layout
-from txsoter.crawl.layout_process import GRACE, LayoutFailed, LayoutProcess
+from txsoter.crawl.layout_process import GRACE, LayoutFailed, LayoutProcess, main
 from txsoter.crawl.map_graph import indexed_edges
 from txsoter.errors import LocalError
 from txsoter.test.crawl.maps import chance_map
@@ -113,7 +114,12 @@ class Reactor(Clock):
         return self
 
     def callInThreadWithCallback(self, done: Any, call: Any, *arguments: Any, **keywords: Any) -> None:
-        done(True, call(*arguments, **keywords))
+        try:
+            found = call(*arguments, **keywords)
+        except Exception:
+            done(False, Failure())
+        else:
+            done(True, found)
 
     def callFromThread(self, call: Any, *arguments: Any) -> None:
         call(*arguments)
@@ -188,6 +194,18 @@ class ProcessTests(TestCase):
         self.reactor.end(ProcessTerminated(None, 9))
         self.assertEqual(stopped, [None])
         self.assert_failed("signal 9")
+        self.layouts.layout(2, [(0, 1)], {}, 3.0).addErrback(self.found.append)
+        self.assertIn("stopped", str(self.found.pop().value))
+
+
+def test_what_the_process_does() -> None:
+    """It reads one request, and writes the positions; run here, where it may not become nicer."""
+    request = json.dumps([3, [[0, 1], [1, 2]], [[0, [0.5, 0.25]]], 0.05])
+    out = io.StringIO()
+    with patch("sys.stdin", io.StringIO(request)), patch("sys.stdout", out), patch("os.nice") as nice:
+        main()
+    assert nice.called
+    assert len(json.loads(out.getvalue())) == 3
 
 
 @over_sockets()

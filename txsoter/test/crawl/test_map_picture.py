@@ -16,6 +16,7 @@ from txsoter.crawl.map_graph import GraphReport, analyse
 from txsoter.crawl.map_picture import ROUNDS, MapPicture
 from txsoter.crawl.map_view import difference, view_of, whole
 from txsoter.crawl.network_map import FROM, TO, NetworkMap, NodeKind
+from txsoter.errors import LocalError
 from txsoter.test.crawl.maps import HOSTILE, NOW, edge, node, the_map
 from txsoter.test.peer.support import TrialCase
 
@@ -83,12 +84,25 @@ class PictureTests(TrialCase):
         self.layouts = Layouts()
         self.feed = MapFeed(lambda: the_map([]), self.clock)
         self.analysing: list[tuple[NetworkMap, Deferred[GraphReport]]] = []
-        self.picture = MapPicture(self.feed, self.clock, self.layouts, self.analyse)
+        # what other threads have not done yet, once that is not at once
+        self.threads: list[Any] | None = None
+        self.picture = MapPicture(self.feed, self.clock, self.layouts, self.in_thread)
 
-    def analyse(self, network_map: NetworkMap) -> Deferred[GraphReport]:
-        done: Deferred[GraphReport] = Deferred()
-        self.analysing.append((network_map, done))
+    def in_thread(self, call: Any, *arguments: Any) -> Deferred[Any]:
+        done: Deferred[Any] = Deferred()
+        if call is analyse:
+            self.analysing.append((arguments[0], done))
+        elif self.threads is None:
+            done.callback(call(*arguments))
+        else:
+            self.threads.append((done, call, arguments))
         return done
+
+    def finish_thread(self) -> None:
+        """End what another thread was given first."""
+        assert self.threads is not None
+        done, call, arguments = self.threads.pop(0)
+        done.callback(call(*arguments))
 
     def show(self, *nodes: Any, edges: Any = ()) -> int:
         """Another map, and a look at it."""
@@ -99,8 +113,12 @@ class PictureTests(TrialCase):
         self.clock.advance(2)
         return self.picture.look()
 
+    def whole(self) -> bytes:
+        now, rest = self.successResultOf(self.picture.whole())
+        return bytes(now + rest)
+
     def viewer(self) -> Viewer:
-        return Viewer(b"".join(self.picture.json_parts()))
+        return Viewer(self.whole())
 
     def test_before_there_is_a_map(self) -> None:
         self.assertEqual(self.look(), 0)
@@ -109,7 +127,7 @@ class PictureTests(TrialCase):
 
     def test_the_whole(self) -> None:
         self.show(node(1), node(2, kind=NodeKind.DOWN), edges=[edge(ONE, TWO, frozenset({TO}))])
-        found = json.loads(b"".join(self.picture.json_parts()))
+        found = json.loads(self.whole())
         self.assertEqual(found["nodes"], [
             [ONE, "reachable", "soterd 4.2.0", 412861, "network, witness, cf", NOW - 7200, None, 1, None, None],
             [TWO, "down", "soterd 4.2.0", 412861, "network, witness, cf", NOW - 7200, None, 1, None, None],
@@ -148,6 +166,44 @@ class PictureTests(TrialCase):
         self.assertEqual(self.picture.look(), version)
         self.clock.advance(1)
         self.assertEqual(self.picture.look(), version + 1)
+
+    def test_what_takes_long_is_not_waited_for(self) -> None:
+        """The version follows when it is done; meanwhile nothing more is begun."""
+        self.threads = []
+        self.assertEqual(self.show(node(1)), 0)
+        self.assertEqual(self.show(node(2)), 0)
+        self.assertEqual(len(self.threads), 1)
+        self.finish_thread()
+        self.assertEqual(self.picture.version, 1)
+        self.look()
+        self.finish_thread()
+        self.assertEqual(self.picture.version, 2)
+        self.assertEqual(json.loads(self.picture.json())["gone"], [ONE])
+
+    def test_who_asks_for_the_whole_shares_it(self) -> None:
+        self.show(node(1))
+        self.threads = []
+        asked = [self.picture.whole() for _ in range(3)]
+        self.assertEqual(len(self.threads), 1)
+        self.assertNoResult(asked[0])
+        self.finish_thread()
+        first, *others = [self.successResultOf(each)[1] for each in asked]
+        self.assertTrue(all(each is first for each in others))
+        self.assertIs(self.successResultOf(self.picture.whole())[1], first)
+        self.assertEqual(self.threads, [])
+
+    def test_failures_in_threads_are_told_and_tried_again(self) -> None:
+        self.show(node(1))
+        self.threads = []
+        asked = self.picture.whole()
+        self.threads.pop()[0].errback(ZeroDivisionError())
+        self.failureResultOf(asked, LocalError)
+        self.show(node(2))
+        self.threads.pop()[0].errback(ZeroDivisionError())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+        self.threads = None
+        self.assertEqual(self.show(node(3)), 2)
+        self.assertEqual(list(self.viewer().nodes), [THREE])
 
     def test_a_large_event_is_left_out(self) -> None:
         """Viewers load the whole again."""
@@ -220,7 +276,7 @@ class PictureTests(TrialCase):
 
 class ViewTests(TrialCase):
     def view(self, *nodes: Any, edges: Any = ()) -> Any:
-        return view_of(the_map(nodes, edges), {}, None, MapFeed(lambda: the_map([]), Clock()).growth)
+        return view_of(the_map(nodes, edges), {}, None, ())
 
     def test_what_is_not_drawn(self) -> None:
         """Addresses that are no nodes, edges of unknown ends; they are counted."""
@@ -250,7 +306,7 @@ class ViewTests(TrialCase):
             the_map([node(1)]),
             {},
             None,
-            MapFeed(lambda: the_map([]), Clock()).growth,
+            (),
             lambda host: {"country": "PT", "asn": None, "org": None},
         )
         self.assertEqual(view.nodes[ONE][5], "PT")

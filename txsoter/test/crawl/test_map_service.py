@@ -7,6 +7,7 @@ import re
 from base64 import b64encode
 from hashlib import sha256
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.defer import Deferred
 
@@ -61,7 +62,9 @@ class ServiceTests(TrialCase):
         html = answer.body.decode()
         for tag, name, value in Tags(html).attributes:
             if name in ("src", "href", "action", "srcset", "data"):
-                self.assertTrue(value.startswith(("#", "data:image/svg+xml,")) or value == "map.json", (tag, value))
+                self.assertTrue(
+                    value.startswith(("#", "data:image/svg+xml,")) or value in ("map.json", "./"), (tag, value)
+                )
             self.assertFalse(name.startswith("on") or name == "style", (tag, name))
         self.assertNotRegex(html.replace("http://www.w3.org/2000/svg", ""), r"https?://|//cdn|@import|url\(")
         policy = answer.headers["content-security-policy"]
@@ -148,6 +151,15 @@ class ServiceTests(TrialCase):
         found = json.loads(self.ask(f"/map/node.json?name={ONE}").body)
         self.assertIsNone(found["history"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_a_map_that_cannot_be_told(self) -> None:
+        """The client is told so; the next one is answered again."""
+        with patch("txsoter.crawl.map_picture._whole_json", lambda view, version: broken()):
+            answer = self.ask("/map.json")
+        self.assertEqual(answer.code, 500)
+        self.assertIn("error", json.loads(answer.body))
+        self.assertEqual(len(self.flushLoggedErrors()), 2)
+        self.assertEqual(self.ask("/map.json").code, 200)
 
     def test_events(self) -> None:
         visitor = Visitor(self.here.factory)

@@ -62,16 +62,17 @@ class GrowthTests(TestCase):
 
     def test_samples_are_apart(self) -> None:
         growth = Growth(60.0)
-        self.assertEqual([growth.add(self.sample(when)) for when in (0, 59, 60, 61, 119, 121)], [
-            True, False, True, False, False, True,
-        ])  # fmt: skip
-        self.assertEqual([row["when"] for row in growth.rows()], [0, 60, 121])
+        for when in (0, 59, 60, 61, 119, 121):
+            if growth.is_due(when):
+                growth.add(self.sample(when))
+        self.assertEqual([each.when for each in growth.samples], [0, 60, 121])
 
     def test_months_in_bounded_memory(self) -> None:
         """The first and the last sample stay, and those between are about as far apart."""
         growth = Growth(60.0)
         for minute in range(100_000):
-            growth.add(self.sample(minute * 60.0))
+            if growth.is_due(minute * 60.0):
+                growth.add(self.sample(minute * 60.0))
         whens = [each.when for each in growth.samples]
         self.assertLessEqual(len(whens), MAX_SAMPLES)
         self.assertGreater(len(whens), MAX_SAMPLES // 2 - 2)
@@ -79,3 +80,16 @@ class GrowthTests(TestCase):
         gaps = {b - a for a, b in pairwise(whens)}
         self.assertLessEqual(max(gaps) / min(gaps), 2)
         self.assertGreater(whens[-1], 100_000 * 60 - max(gaps))
+
+    def test_what_was_kept_elsewhere_comes_first(self) -> None:
+        growth = Growth(60.0)
+        growth.add(self.sample(5000))
+        growth.begin_with([self.sample(when) for when in range(0, 10_000, 2)])
+        whens = [each.when for each in growth.samples]
+        self.assertEqual((whens[0], whens[-1]), (0, 5000))
+        self.assertLessEqual(len(whens), MAX_SAMPLES // 2 + 1)
+        self.assertEqual(whens, sorted(whens))
+        growth = Growth()
+        growth.begin_with([])
+        growth.begin_with([self.sample(1)])
+        self.assertEqual([each.when for each in growth.samples], [1])

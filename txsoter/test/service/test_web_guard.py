@@ -11,7 +11,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.error import ConnectionAborted
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -316,7 +316,13 @@ class AbortTests(TrialCase):
     def test_all_end_before_it_is_told(self) -> None:
         """A real transport loses its connection only later."""
         clock = Clock()
-        guard = Guard(Factory.forProtocol(Protocol), clock, 5)
+        lost: list[Protocol] = []
+
+        class Served(Protocol):
+            def connectionLost(self, reason: Failure = connectionDone) -> None:
+                lost.append(self)
+
+        guard = Guard(Factory.forProtocol(Served), clock, 5)
         self.assertIsNone(self.successResultOf(guard.abort_all()))
         ends = []
         for _ in range(2):
@@ -325,6 +331,9 @@ class AbortTests(TrialCase):
             end.makeConnection(StringTransport())
             ends.append(end)
         told: list[Deferred[None]] = [guard.abort_all(), guard.abort_all()]
+        # what is served knows of it then
+        for each in told:
+            each.addCallback(lambda _: self.assertEqual(len(lost), 2))
         for end in ends:
             for each in told:
                 self.assertNoResult(each)
