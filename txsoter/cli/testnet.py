@@ -11,9 +11,8 @@ from typing import Any
 from txsoter.cli.dialling import in_reactor
 from txsoter.command_line import INTERRUPTED, Parser, UsageError, whole
 from txsoter.errors import FieldError
-from txsoter.testing.loopback.network import LoopbackNetwork
 from txsoter.testing.loopback.plan import LIARS, LoopbackOptions, make_plan
-from txsoter.testing.loopback.process_limits import own_process, processes_for
+from txsoter.testing.loopback.process_limits import file_limit, processes_for
 from txsoter.testing.loopback.processes import LoopbackProcesses
 from txsoter.testing.loopback.topology import TOPOLOGIES, Edge
 
@@ -122,15 +121,13 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the network until the reactor is stopped, which is how it is meant to end."""
     ready: list[str] = []
-    limit = own_process()
-    status = in_reactor(lambda reactor: run_testnet(reactor, options, limit, ready))
+    status = in_reactor(lambda reactor: run_testnet(reactor, options, ready))
     return 0 if status == INTERRUPTED and ready else status
 
 
-async def run_testnet(reactor: Any, options: argparse.Namespace, limit: int, ready: list[str]) -> int:
+async def run_testnet(reactor: Any, options: argparse.Namespace, ready: list[str]) -> int:
     """Run the network until this is cancelled.
 
-    :param limit: open files that a process may have.
     :param ready: is given the address that is printed.
     :raises UsageError: for numbers that cannot be.
     :raises LoopbackError: when the network cannot be started, or a process of it ends.
@@ -151,8 +148,8 @@ async def run_testnet(reactor: Any, options: argparse.Namespace, limit: int, rea
     except FieldError as error:
         raise UsageError(str(error)) from None
     plan = make_plan(given)
-    count = processes_for(plan, options.processes, limit)
-    network = LoopbackNetwork(reactor, plan) if count == 1 else LoopbackProcesses(reactor, plan, count)
+    count = processes_for(plan, options.processes, file_limit())
+    network = LoopbackProcesses(reactor, plan, count)
     try:
         await network.start()
         lost = network.when_lost()

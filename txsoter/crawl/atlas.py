@@ -30,6 +30,9 @@ HOUR = 3600
 SEEN_AGAIN = 3600.0
 """Seconds by which the time must have changed at which an address was last told of, to be written again."""
 
+CLAIMS_KEPT = 86400.0
+"""Seconds for which the claims of a node are remembered that does not answer."""
+
 OUR_WAIT = 60.0
 """Seconds until a visit is repeated that failed for a reason of our own, such as a network that is down."""
 
@@ -233,6 +236,7 @@ class Atlas:
             self._heard(candidate, result, now)
         elif candidate.failures:
             self._release_aliases(place)
+            self._forget_old_claims(candidate, now)
         if candidate.last_success is not None and result.outcome is not Outcome.NOT_COUNTED:
             self._count(result, now)
         why = candidate.is_to_be_dropped(self.rules, now)
@@ -244,6 +248,14 @@ class Atlas:
         else:
             wait = OUR_WAIT if result.outcome is Outcome.NOT_COUNTED else candidate.wait(self.rules)
             self._plan(candidate, now + wait * self._random.uniform(0.9, 1.1))
+
+    def _forget_old_claims(self, candidate: Candidate, now: float) -> None:
+        """Forget what a node said that has been down for long; until then its edges are as old as before when it is
+        back."""
+        place = candidate.place
+        if place in self.claims.cached_at and now - self.claims.cached_at[place] > CLAIMS_KEPT:
+            self.claims.forget(place)
+            self.changed_claims.add(place)
 
     def _is_tried_again(self, candidate: Candidate, result: VisitResult) -> bool:
         retries = self._retries.get(candidate.place, 0)

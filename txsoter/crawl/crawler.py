@@ -9,7 +9,6 @@ from random import Random
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from txsoter.core.listeners import Listeners
 from txsoter.crawl.atlas import Atlas
@@ -153,25 +152,30 @@ class Crawler:
 
         for visit in visits:
             self._under_way[visit] = None
-            visit.done.addCallback(over, visit).addErrback(self._failed)
+            visit.done.addCallback(over, visit)
         for visit in visits:
             factory = SoterClientFactory(self._config, partial(self._make_peer, visit))
             visit.begin(partial(self._endpoint_for, visit.place.host, visit.place.port), factory)
 
-    def _failed(self, failure: Failure) -> None:
-        self.log.failure("a visit's result was not taken", failure)
-
     def _visited(self, results: tuple[VisitResult, ...]) -> None:
         self.visits += len(results)
         self._atlas.visited(results, self._now())
-        if self._told is not None:
-            for result in results:
-                self._told(result)
+        for result in results:
+            self._tell(result)
         if self._is_running:
             self._turn()
         elif not self._under_way:
             while self._stopped:
                 self._stopped.pop(0).callback(None)
+
+    def _tell(self, result: VisitResult) -> None:
+        if self._told is None:
+            return
+        try:
+            self._told(result)
+        except Exception:
+            # the crawl goes on all the same
+            self.log.failure("a result of a visit was not taken by {taker!r}", taker=repr(self._told))
 
     # -- its peers -----------------------------------------------------------------------------
 

@@ -126,8 +126,6 @@ class Visit:
         self._connecting = None
         peer = self._peer = cast(SoterPeerProtocol, protocol)
         peer.when_closed().addCallback(self._closed)
-        if self._is_late or self._is_given_up:
-            self.leave()
 
     def _too_late(self) -> None:
         self._deadline = None

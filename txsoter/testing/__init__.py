@@ -11,6 +11,8 @@ Nothing here opens a socket or waits: bytes move when :meth:`MemoryLink.pump` is
 
 :class:`SimulatedNetwork` has any number of nodes, and all that goes wrong between them, from one seed. Its nodes are
 hosts of protocols, or of cores that are driven without Twisted (:class:`CoreNode`), which is faster.
+
+A network over real TCP, for crawlers and whole processes, is in :mod:`txsoter.testing.loopback`.
 """
 
 from txsoter.testing.clock import Livelock, SimulatedClock

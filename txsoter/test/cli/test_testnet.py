@@ -10,6 +10,7 @@ import os
 import re
 import signal
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
@@ -75,7 +76,7 @@ async def test_in_this_process(tmp_path: Path) -> None:
     )
     ready: list[str] = []
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        network = Deferred.fromCoroutine(run_testnet(real_reactor(), options, 20_000, ready))
+        network = Deferred.fromCoroutine(run_testnet(real_reactor(), options, ready))
         await until_said(out)
         found = json.loads((tmp_path / "t").read_text())
         network.cancel()
@@ -108,8 +109,9 @@ async def test_an_address_in_use_is_one_line() -> None:
 
 @over_sockets()
 async def test_too_many_files() -> None:
-    with pytest.raises(TooManyFiles, match="raise the limit"):
-        await run_testnet(real_reactor(), parsed("--nodes", 500, "--processes", 1), 1024, [])
+    too_few = mock.patch("txsoter.cli.testnet.file_limit", return_value=1024)
+    with too_few, pytest.raises(TooManyFiles, match="raise the limit"):
+        await run_testnet(real_reactor(), parsed("--nodes", 500, "--processes", 1), [])
 
 
 @over_sockets()
@@ -118,10 +120,10 @@ async def test_edges_that_are_none(tmp_path: Path) -> None:
     for text in ("", "7", '{"0": 1}', "[[0, 1], [1]]", "[[0, true]]", '[["0", "1"]]', "[" * 100_000):
         file.write_text(text)
         with pytest.raises(UsageError, match="must be a JSON list of pairs of node numbers"):
-            await run_testnet(real_reactor(), parsed("--edges", file), 20_000, [])
+            await run_testnet(real_reactor(), parsed("--edges", file), [])
     file.write_text("[[0, 7]]")
     with pytest.raises(UsageError, match="two different numbers of nodes, from 0 to 2"):
-        await run_testnet(real_reactor(), parsed("--nodes", 3, "--edges", file), 20_000, [])
+        await run_testnet(real_reactor(), parsed("--nodes", 3, "--edges", file), [])
 
 
 def test_wrong_arguments() -> None:

@@ -177,6 +177,22 @@ class AgainTests(TestCase):
         self.assertEqual(self.world.kinds()[str(A)], "reachable")
         self.assertIsNotNone(self.world.map().by_name[str(A)].connected_since)
 
+    def test_claims_of_one_that_is_down(self) -> None:
+        """They are remembered for a day, so that its edges are no younger when it is back."""
+        self.world.says(A, outbound=[B])
+        self.world.name(A)
+        self.world.run(HOUR, 10)
+        (edge,) = self.world.map().edges
+        gone = self.world.answers.pop(A)
+        self.world.run(HOUR, 10)
+        self.assertEqual(self.world.edges(), {})
+        self.world.answers[A] = gone
+        self.world.run(2 * HOUR, 10)
+        self.assertEqual([each.first_seen for each in self.world.map().edges], [edge.first_seen])
+        del self.world.answers[A]
+        self.world.run(3 * DAY, 100)
+        self.assertEqual(len(self.world.atlas.claims), 0)
+
     def test_dropped(self) -> None:
         """A fake after three failures, a hearsay after a week, a node after a month; not what was named."""
         self.world.name(A, B, internet(50))

@@ -8,6 +8,7 @@ import attrs
 
 from txsoter.core.sanitize import sanitize
 from txsoter.crawl.network_map import MapNode, NetworkMap
+from txsoter.crawl.visit_result import VisitResult
 from txsoter.networks import REGTEST, SIMNET
 from txsoter.service.book.places import Place
 from txsoter.test.crawl.nodes import Land, Node, Silent, Slow, addresses
@@ -159,7 +160,7 @@ class LiarTests(CrawlCase):
 
     def test_one_byte_a_second(self) -> None:
         """After a good handshake: the node counts, and its answer is not waited for."""
-        raw = write_message(AddrCache([], [], []), REGTEST.magic)[:16] + (60_000).to_bytes(4, "little") + bytes(4)
+        raw = write_message(AddrCache([], [], []), REGTEST.magic)[:16] + (20_000).to_bytes(4, "little") + bytes(4)
         slow = self.land.listen(lambda: Slow(self.land.network.clock, raw))
         found = self.among(slow, seconds=60.0)
         self.assertTrue(self.node(found, slow).reachable)
@@ -273,6 +274,17 @@ class LimitTests(CrawlCase):
         config = self.land.here.config.replace(user_agent_comments=("crawler", "example.org"))
         self.land.crawl([node.place], config=config)
         self.assertEqual(node.agents, [b"/soterwire:0.6.0/txsoter:0.1.0(crawler; example.org)/"])
+
+    def test_whoever_is_told_may_fail(self) -> None:
+        """The crawl goes on."""
+        nodes = self.land.nodes(5)
+
+        def fail(result: VisitResult) -> None:
+            raise ValueError(str(result.place))
+
+        found = self.land.crawl([nodes[0].place], visited=fail)
+        self.assertEqual(len(found.reachable), 5)
+        self.assertGreaterEqual(len(self.flushLoggedErrors(ValueError)), 5)
 
     def test_an_endpoint_that_cannot_be(self) -> None:
         service_map = self.land.crawl([at("10.1.1.1")], endpoint_for=lambda host, port: 1 / 0)

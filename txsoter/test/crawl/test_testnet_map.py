@@ -114,7 +114,7 @@ async def test_other_graphs(topology: str, tmp_path: Path) -> None:
 
 @over_sockets()
 async def test_liars_confirm_nothing() -> None:
-    """Whoever claims connections, tells other servers' addresses or the crawler's own, is slow, silent or foreign."""
+    """Claims of connections, other servers' addresses, the crawler's own; slow, silent and foreign nodes."""
     liars = {kind: 2 for kind in LIARS if kind != "flood"}
     async with running(30, degree=4, hidden=5, dead=15, liars=liars, slow_seconds=0.2) as network:
         assert_only_honest_nodes_are_confirmed(network, await crawled_impatiently(network))

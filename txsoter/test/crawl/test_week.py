@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import resource
+from pathlib import Path
 from random import Random
 from unittest import TestCase
+
+import pytest
 
 from txsoter.crawl.stored_rows import take_changes
 from txsoter.crawl.visit_result import VisitResult
@@ -18,35 +23,38 @@ NODES = 60
 class Network:
     """Nodes with connections among each other, and one that tells addresses at which nobody is."""
 
-    def __init__(self, world: World, seed: int) -> None:
+    def __init__(self, world: World, seed: int, nodes: int = NODES) -> None:
         self.random = Random(seed)
+        self.nodes = nodes
         self.world = world
         self.made = 0
         self.port = 1024
         self.up: list[Place] = []
         self.dialled: dict[Place, dict[Place, int]] = {}
+        self.diallers: dict[Place, list[Place]] = {}
         self.liar = at("200.1.1.1")
-        for _ in range(NODES):
+        for _ in range(nodes):
             self.replace_one()
         world.answers[self.liar] = self.lie
 
     def replace_one(self) -> None:
         """Let the oldest node go, and another come that has dialled four."""
-        if len(self.up) >= NODES:
+        if len(self.up) >= self.nodes:
             gone = self.up.pop(0)
-            del self.world.answers[gone], self.dialled[gone]
+            del self.world.answers[gone], self.dialled[gone], self.diallers[gone]
         self.made += 1
         place = internet(self.made % 20_000)
-        self.dialled[place] = {}
+        self.dialled[place], self.diallers[place] = {}, []
         for other in self.random.sample(self.up, min(4, len(self.up))):
             self.port = 1024 + (self.port - 1023) % 60_000
             self.dialled[place][other] = self.port
+            self.diallers[other].append(place)
         self.up.append(place)
         self.world.answers[place] = lambda: self.answer(place)
 
     def answer(self, place: Place) -> VisitResult:
-        own = at("192.0.2.1", 1024 + self.world.visited.count(place) % 60_000)
-        inbound = [Place(each.ip, others[place]) for each, others in self.dialled.items() if place in others]
+        own = at("192.0.2.1", self.random.randrange(1024, 65_000))
+        inbound = [Place(each.ip, self.dialled[each][place]) for each in self.diallers[place] if each in self.dialled]
         outbound = [each for each in self.dialled[place] if each in self.dialled]
         told = [*outbound, *self.random.sample(self.up, 5), self.liar]
         nonce = self.random.getrandbits(64)
@@ -100,3 +108,30 @@ class WeekTests(TestCase):
         self.assertEqual(set(world.atlas.candidates), {network.up[-1]})
         self.assertLessEqual(set(world.atlas.claims.cached_at), {network.up[-1]})
         self.assertEqual(world.visit(network.up[0]), failed(network.up[0]))
+
+
+@pytest.mark.soak
+def test_a_thousand_nodes() -> None:
+    """The memory of the process at the end of the week is that of its third day, from when on as many gone nodes are
+    forgotten as come."""
+    world = World(revisit=float(HOUR), forget_proven=48.0 * HOUR)
+    network = Network(world, 3, nodes=1000)
+    world.name(network.up[-1])
+    used = []
+    for _ in range(7):
+        for _ in range(24 * 4):
+            for _ in range(3):
+                network.replace_one()
+            world.run(HOUR / 4, 60)
+            while take_changes(world.atlas, 0.0) is not None:
+                pass
+            world.visited.clear()
+        used.append(memory_now())
+        print(f"{used[-1] / 1e6:.1f} MB, {len(world.atlas.candidates)} addresses", flush=True)
+    assert used[-1] < 1.1 * used[2], used
+
+
+def memory_now() -> int:
+    """Bytes of memory that the process has."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

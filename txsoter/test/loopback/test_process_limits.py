@@ -7,7 +7,7 @@ import resource
 from unittest import TestCase, mock
 
 from txsoter.testing.loopback.plan import LoopbackOptions, make_plan
-from txsoter.testing.loopback.process_limits import TooManyFiles, own_process, processes_for
+from txsoter.testing.loopback.process_limits import TooManyFiles, file_limit, own_process, processes_for
 
 
 class ProcessLimitsTests(TestCase):
@@ -50,6 +50,7 @@ class ProcessLimitsTests(TestCase):
             mock.patch("resource.getrlimit", return_value=(1024, 20_000)),
             mock.patch("resource.setrlimit") as setrlimit,
         ):
-            self.assertEqual(own_process(), 20_000)
+            own_process()
+            self.assertEqual(file_limit(), 20_000)
         setrlimit.assert_called_once_with(resource.RLIMIT_NOFILE, (20_000, 20_000))
         self.assertGreater(gc.get_threshold(), before)

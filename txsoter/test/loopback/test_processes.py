@@ -51,8 +51,10 @@ async def test_the_end_of_a_process_is_told() -> None:
     lost = network.when_lost()
     (first, _) = [each for each in children() if each not in before]
     os.kill(first, signal.SIGKILL)
-    with pytest.raises(LoopbackError, match="a process of the network has ended"):
-        await lost
+    # also to those who ask afterwards
+    for each in (lost, None):
+        with pytest.raises(LoopbackError, match="a process of the network has ended"):
+            await (network.when_lost() if each is None else each)
     await network.stop()
     assert children() == before
 

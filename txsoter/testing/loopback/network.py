@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, gatherResults
 
@@ -67,10 +67,6 @@ class LoopbackNetwork:
         """
         await self.listen()
         await self.dial()
-
-    def when_lost(self) -> Deferred[NoReturn]:
-        """Return a Deferred that never fires: a network in this process is not lost by itself."""
-        return Deferred()
 
     async def listen(self) -> None:
         """Listen at the addresses of all nodes.

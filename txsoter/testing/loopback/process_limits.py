@@ -8,7 +8,7 @@ import resource
 from txsoter.errors import LocalError
 from txsoter.testing.loopback.plan import DEAD, HIDDEN, Plan
 
-__all__ = ["TooManyFiles", "own_process", "processes_for"]
+__all__ = ["TooManyFiles", "file_limit", "own_process", "processes_for"]
 
 SPARE = 1000
 """Open files of a process beside the network's own, for visitors' connections; a quarter of a limit below 4,000."""
@@ -20,16 +20,17 @@ class TooManyFiles(LocalError):
     """A network needs more open files than its processes may have. The text says what to do."""
 
 
-def own_process() -> int:
-    """Prepare a process that does nothing but hold nodes: raise its limit on open files, and collect garbage rarely.
+def file_limit() -> int:
+    """Return the number of files that a process may open once it has raised its limit."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
-    :return: the limit, which is the hard one.
-    """
+
+def own_process() -> None:
+    """Prepare a process that does nothing but hold nodes: raise its limit on open files, and collect garbage rarely."""
     # thousands of connections are made that stay: looking through them again and again is a quarter of the time
     gc.set_threshold(50_000, 20, 100)
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    hard = file_limit()
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
 
 
 def files_needed(plan: Plan, processes: int) -> int:

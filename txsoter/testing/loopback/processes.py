@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 import attrs
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, fail, gatherResults
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
@@ -31,8 +31,9 @@ PROGRAM = "txsoter.testing.loopback.share"
 class LoopbackProcesses:
     """A :class:`LoopbackNetwork` that other processes hold, each a share of its nodes.
 
-    It has the same methods. The processes end with this one, however it ends.
+    They end with this process, however it ends.
 
+    :param plan: all addresses and connections.
     :param count: number of processes.
     """
 
@@ -82,7 +83,9 @@ class LoopbackProcesses:
             each.errback(LoopbackError(ENDED))
 
     def when_lost(self) -> Deferred[NoReturn]:
-        """Return a Deferred that fails with :exc:`LoopbackError` when a process ends that was not stopped."""
+        """Return a Deferred that fails with :exc:`LoopbackError` when a process ends, or has ended, by itself."""
+        if any(share.has_ended for share in self._shares):
+            return fail(LoopbackError(ENDED))
         lost: Deferred[NoReturn] = Deferred()
         self._lost.append(lost)
         return lost
@@ -111,10 +114,15 @@ class _Share(ProcessProtocol):
         command = [sys.executable, "-m", PROGRAM]
         reactor.spawnProcess(self, command[0], command, env=dict(os.environ), childFDs={0: "w", 1: "r", 2: 2})
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended."""
+        return self._ended.called
+
     def ask(self, line: str) -> Deferred[dict[str, Any]]:
         """Give it a line; fires with its answer, or with an ``error`` when it ends instead."""
         asked = self._asked = Deferred()
-        if self._ended.called:
+        if self.has_ended:
             self._answer({"error": ENDED})
         else:
             self.transport.write(line.encode() + b"\n")
@@ -139,7 +147,7 @@ class _Share(ProcessProtocol):
 
     def stop(self) -> Deferred[None]:
         """Close its standard input; fires when it has ended."""
-        if not self._ended.called:
+        if not self.has_ended:
             self.transport.closeStdin()
             late = self._reactor.callLater(STOP_TIMEOUT, self._kill)
             self._ended.addCallback(lambda _: late.active() and late.cancel())

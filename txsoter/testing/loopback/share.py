@@ -8,14 +8,15 @@ it is killed.
 from __future__ import annotations
 
 import json
+import os
 import signal
+import sys
 from collections.abc import Awaitable
 from typing import Any
 
 from twisted.internet import stdio
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
-from twisted.internet.task import react
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
@@ -73,19 +74,29 @@ class _Commands(LineOnlyReceiver):
             self.ended.callback(None)
 
 
-async def _run(reactor: Any) -> None:
-    commands = _Commands(reactor)
-    stdio.StandardIO(commands)
-    # the end of the process closes all connections, much faster than LoopbackNetwork.stop()
-    await commands.ended
-
-
 def main() -> None:
-    """Run until standard input ends."""
+    """Run until standard input ends. Exit status 1 for a line that is no command."""
+    from twisted.internet import reactor
+
     # Ctrl-C goes to all processes of a terminal; the one that started this one sees to it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     own_process()
-    react(lambda reactor: Deferred.fromCoroutine(_run(reactor)))
+    running: Any = reactor
+    commands = _Commands(running)
+    stdio.StandardIO(commands)
+    commands.ended.addCallbacks(lambda _: _exit(0), _fail)
+    running.run()
+
+
+def _fail(failure: Failure) -> None:
+    failure.printTraceback(sys.stderr)
+    _exit(1)
+
+
+def _exit(status: int) -> None:
+    """End the process at once: the kernel closes thousands of connections in no time, which an interpreter cannot."""
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":
