@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import CannotListenError
 
 from txsoter.cli.crawl_outputs import (
     add_file_arguments,
@@ -324,8 +325,7 @@ async def crawl(reactor: Any, options: argparse.Namespace, named: list[tuple[str
         progress.stage("looking for nodes")
         service.startService()
         try:
-            if outputs is not None:
-                outputs.startService()
+            _start(outputs)
             await (service.when_finished() if options.once else Deferred())
         except CancelledError:
             if options.once:
@@ -343,6 +343,18 @@ async def crawl(reactor: Any, options: argparse.Namespace, named: list[tuple[str
     if options.once and not found.reachable:
         raise CommandError(f"no node answered: {_why_not(found)}")
     return 0
+
+
+def _start(outputs: Any) -> None:
+    """Begin to show the map, if that is wanted.
+
+    :raises CommandError: when a port cannot be opened.
+    """
+    try:
+        if outputs is not None:
+            outputs.startService()
+    except CannotListenError as error:
+        raise CommandError(str(error)) from None
 
 
 def _line(service: CrawlService) -> str:

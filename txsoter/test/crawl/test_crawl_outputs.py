@@ -18,11 +18,12 @@ from xml.etree import ElementTree
 import prometheus_client
 import pytest
 from twisted.internet.error import ProcessTerminated
+from twisted.internet.protocol import Factory
 
 from txsoter import REGTEST, PeerConfig
 from txsoter.cli.crawl import crawl
 from txsoter.cli.main import make_parser
-from txsoter.command_line import UsageError
+from txsoter.command_line import CommandError, UsageError
 from txsoter.crawl.crawl_metrics import VisitCounts
 from txsoter.crawl.crawl_outputs import CrawlOutputs, DnsSettings, QuietLocate, dns_place
 from txsoter.crawl.crawl_store import Batch, CrawlStore
@@ -221,6 +222,17 @@ async def test_what_cannot_be_used(arguments: list[str], words: str) -> None:
     with pytest.raises(UsageError) as raised:
         await crawl(real_reactor(), options("--once", *arguments), [("127.0.0.1", 1)])
     assert words in str(raised.value)
+
+
+@pytest.mark.parametrize("option", ["--status", "--metrics", "--dns"])
+@over_sockets()
+async def test_a_port_that_is_taken(option: str) -> None:
+    """It says so, and nothing is left."""
+    taken: Any = real_reactor().listenTCP(0, Factory(), interface="127.0.0.1")
+    given = options("--once", option, str(taken.getHost().port), "--dns-zone", "a.org")
+    with pytest.raises(CommandError, match="Couldn't listen on"):
+        await crawl(real_reactor(), given, [("127.0.0.1", 1)])
+    await taken.stopListening()
 
 
 @over_sockets()
