@@ -82,7 +82,7 @@ class Atlas:
         self.tallies: dict[tuple[Place, int], Tally] = {}
         self.refused = 0
         self._random = random
-        self._quotas = Quotas(rules.max_unproven)
+        self._quotas = Quotas(rules.max_unproven, rules.max_at_host)
         self._aliases_of: dict[Place, set[Place]] = {}
         # repetitions of visits in a single crawl
         self._retries: dict[Place, int] = {}
@@ -127,7 +127,7 @@ class Atlas:
         if not can_be_dialled(place, self.rules.allow_unroutable) or place in self.own_ends.recent:
             return False
         before = self.dropped.get(place)
-        if (before is not None and now - before[0] < self.rules.quarantine) or not self._quotas.has_room(group):
+        if (before is not None and now - before[0] < self.rules.quarantine) or not self._quotas.has_room(group, place):
             return False
         if len(self.candidates) < self.rules.max_nodes:
             return True

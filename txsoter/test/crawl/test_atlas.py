@@ -250,6 +250,24 @@ class QuotaTests(TestCase):
         world.finish()
         self.assertEqual((len(world.kinds()), world.atlas.refused), (101, 900))
 
+    def test_nobody_makes_us_try_all_ports_of_another(self) -> None:
+        """Of one host so many addresses are taken that have not answered; on a network of tests, any number."""
+        for host, count in (("11.9.9.9", 8), ("127.0.0.1", 500)):
+            world = World(once=True, allow_unroutable=True)
+            for number in range(5):
+                teller = internet(10 + number)
+                world.says(teller, told=[at(host, 1000 + 100 * number + port) for port in range(100)])
+                world.name(teller)
+            world.finish()
+            self.assertEqual(len(world.kinds()), 5 + count)
+        # those that answer leave room for others
+        world = World(once=True)
+        for port in range(1000, 1020):
+            world.says(at("11.9.9.9", port), told=[at("11.9.9.9", port + 1)])
+        world.name(at("11.9.9.9", 1000))
+        world.finish()
+        self.assertEqual(list(world.kinds().values()).count("reachable"), 20)
+
     def test_those_that_answer_make_room(self) -> None:
         world = World(once=True, max_unproven=10)
         honest = [internet(number) for number in range(10, 40)]
