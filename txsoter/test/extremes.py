@@ -52,7 +52,7 @@ EXTREMES = tuple(
 )
 """Around each width, of either sign."""
 
-WRONG = (None, True, 1.5, "text", b"bytes", bytearray(b"bytes"), (), [1], {})
+WRONG: tuple[Any, ...] = (None, True, 1.5, "text", b"bytes", bytearray(b"bytes"), (), [1], {})
 
 CORPUS = Path(__file__).parents[2] / "fuzz" / "corpus"
 
