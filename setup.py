@@ -43,7 +43,7 @@ PCAP = ["dpkt>=1.9.8"]
 BROWSER = ["selenium>=4.20"]
 # SipHash-2-4 and murmur3, of filters
 CHAIN = ["siphash24>=1.7", "mmh3>=5.0"]
-RUNNING_TESTS = ["pytest>=8", "pytest-twisted>=1.14.3", "coverage>=7.10"]
+RUNNING_TESTS = ["pytest>=8", "pytest-twisted>=1.14.3", "pytest-xdist>=3.6", "coverage>=7.10"]
 # a test runs the type checker over a program of a user
 TYPING = ["mypy>=1.15"]
 TEST = [*RUNNING_TESTS, *TESTING, *METRICS, *PCAP, *TOR, *EXAMPLES, *TABLES, *CHAIN, *TYPING]

@@ -7,6 +7,7 @@ from contextlib import suppress
 from inspect import iscoroutine
 from typing import Any
 
+from conversation import SMALL
 from twisted.internet.defer import Deferred
 
 from txsoter import CloseReason, Listeners
@@ -14,10 +15,7 @@ from txsoter.errors import ConnectionClosed, LocalError, RequestFailed
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.wire import Message, Ping, Pong, Reject, Unknown, messages
 
-__all__ = ["SMALL", "Application", "ListenerError", "fails", "matches_nothing"]
-
-SMALL = 2000
-"""Bytes that queues take, where the settings ask for small ones."""
+__all__ = ["Application", "ListenerError", "fails", "matches_nothing"]
 
 
 class ListenerError(Exception):

@@ -17,23 +17,20 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from conversation import FILLERS, SETTINGS, SMALL, check_written, config_fields, hello, nonces_released, run
 from launch import launch
-from pieces import PROTOCOL_VERSIONS, RAW, Piece, framed, mutated, parsed
+from pieces import RAW, Piece, framed, mutated
 
 from txsoter.core.announcer import checked_vector
 from txsoter.core.config import ConnectionConfig
 from txsoter.core.connection import Connection
 from txsoter.core.events import FLUSH, READY, Closed, Notice, Observed, RequestEnded, RoundTrip, SendFailed, WriteFailed
-from txsoter.core.handshake import LIVE_NONCES
 from txsoter.core.reader import MESSAGE_OVERHEAD
 from txsoter.core.rules import make_dispatch_table
 from txsoter.core.state import State
 from txsoter.core.stats import PeerStats, snapshot
-from txsoter.errors import CloseCause, ClosedBy, LocalError, MalformedMessage, NeedMoreData
-from txsoter.networks import REGTEST, SIMNET
-from txsoter.testing import remote_version
+from txsoter.errors import CloseCause, ClosedBy, LocalError, MalformedMessage
 from txsoter.wire import (
-    PROTOCOL_VERSION,
     Block,
     Encoding,
     GetData,
@@ -45,27 +42,16 @@ from txsoter.wire import (
     Ping,
     Pong,
     Reject,
-    Services,
     Tx,
     Unknown,
     VerAck,
-    read_message,
-    write_message,
 )
 
 __all__ = ["EVENTS", "KINDS", "SETTINGS", "Life", "mutated", "one_input"]
 
-SETTINGS = 7
-"""Bytes before the pieces: flags, more, limits, the version said first, manners, two of what handlers do."""
-
 WAITS = (0.0, 0.1, 1.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 1e5)
-SMALL = 2000
-LARGE = 4 << 20
 BUFFER = 64 * 1024
 """Bytes past which the transport has had enough."""
-
-FILLERS = 20
-"""How many large messages are sent: a fuzzer that finds out how would do nothing else."""
 
 GIVEN_UP = "given up"
 
@@ -83,39 +69,19 @@ def fails(*arguments: object) -> Any:
 
 
 class Life:
-    """One connection, and what is done to it.
+    """One connection, and what is done to it. The fifth setting is its adapter's manners.
 
     :ivar pending: tokens that have not come back, and what they are of.
     """
 
     def __init__(self, settings: bytes) -> None:
-        flags, more, limits, handshake, manners = settings[:5]
+        flags, more, limits, _, manners = settings[:5]
         self.turns = [turn for each in settings[5:7] for turn in (each & 15, each >> 4)]
-        self.network = REGTEST if flags & 2 else SIMNET
         # eager ones ask for events and write after everything that happens
         self.lazy = bool(manners & 1)
         # the transport takes something only when it is told to
         self.takes = not manners & 2
-        small = bool(flags & 64)
-        config = ConnectionConfig(
-            network=self.network,
-            strict=bool(flags & 8),
-            close_on_handler_error=bool(flags & 16),
-            services=int(Services.BLOOM if flags & 32 else 0),
-            soft_queue_limit=SMALL if small else LARGE // 4,
-            hard_queue_limit=4 * SMALL if small else LARGE,
-            lookahead_limit=SMALL if small else 1 << 23,
-            max_known_inventory=3 if small else 50_000,
-            max_trickle_queue=3 if small else 50_000,
-            protocol_version=209 if more & 1 else PROTOCOL_VERSION,
-            trickle_interval=None if more & 2 else 10.0,
-            stall_headers=bool(more & 4),
-            answer_pings=not more & 8,
-            newest_block=fails if more & 128 else None,
-            max_messages_per_second=2 if limits & 1 else None,
-            max_bytes_per_second=500 if limits & 2 else None,
-            allow_self_connections=bool(limits & 4),
-        )
+        config = ConnectionConfig(**config_fields(settings, fails), allow_self_connections=bool(limits & 4))
         hears = not flags & 4
         table = make_dispatch_table(
             lambda kind: (fails,) if hears else (),
@@ -124,6 +90,7 @@ class Life:
             observes_round_trips=bool(manners & 16),
         )
         self.config = config
+        self.network = config.network
         self.connection = Connection(config, bool(flags & 1), table, Random(1))
         self.now = 1000.0
         self.received = self.handled = self.tokens = self.fillers = 0
@@ -139,11 +106,9 @@ class Life:
             self.closes(b"\0\0\0\0")
         if self.connection.state is State.CONNECTING:
             self.connection.connection_made(self.now, 1.6e9, "127.0.0.1" if more & 16 else None, 18555)
-        if handshake:
-            version = PROTOCOL_VERSIONS[handshake % len(PROTOCOL_VERSIONS)]
-            services = Services.WITNESS if handshake & 128 else 0
-            hello = remote_version(protocol_version=version, services=services, genesis_hash=self.network.genesis_hash)
-            self.receive(write_message(hello, self.network.magic) + write_message(VerAck(), self.network.magic))
+        said = hello(settings, self.network)
+        if said:
+            self.receive(said)
         self.after_call()
 
     # -- the adapter ---------------------------------------------------------------------------
@@ -422,7 +387,7 @@ class Life:
         assert self.closed is None, "it was closed twice"
         self.closed = closed
         self.check_nothing_left()
-        self.check_written()
+        check_written(bytes(self.raw), self.network.magic, self.stats().negotiated_version)
 
     def check_nothing_left(self) -> None:
         stats = self.stats()
@@ -434,17 +399,6 @@ class Life:
         assert left == (0, 0, 0, 0), f"is left: {left}"
         assert not stats.pending_requests, "something is still asked"
         assert not stats.held_bytes, "memory is still held"
-
-    def check_written(self) -> None:
-        """What was written: whole messages of the version in use; the last may have been cut off by the end."""
-        raw, at, pver = bytes(self.raw), 0, self.stats().negotiated_version
-        try:
-            while at < len(raw):
-                at += read_message(raw[at:], self.network.magic, pver)[1]
-        except NeedMoreData:
-            pass
-        except MalformedMessage as error:
-            raise AssertionError(f"wrote what is malformed: {error}") from error
 
 
 EVENTS: tuple[Callable[[Life, bytes], None], ...] = (
@@ -469,13 +423,8 @@ KINDS = RAW + 1 + len(EVENTS)
 
 def one_input(data: bytes) -> None:
     """Whatever ``data`` is, nothing is raised: unless txsoter is wrong."""
-    nonces = len(LIVE_NONCES)
-    settings, pieces = parsed(data, SETTINGS)
-    life = Life(settings)
-    for piece in pieces:
-        life.happens(piece)
-    life.end()
-    assert len(LIVE_NONCES) == nonces, "its nonce is still taken for one that lives"
+    with nonces_released():
+        run(Life, data)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,10 @@ from contextlib import suppress
 from inspect import iscoroutine
 from random import Random
 
-from application import SMALL, Application, ListenerError, fails, matches_nothing
+from application import Application, ListenerError, fails, matches_nothing
+from conversation import FILLERS, SETTINGS, check_written, config_fields, hello, nonces_released, run
 from launch import launch
-from pieces import PROTOCOL_VERSIONS, RAW, Piece, framed, mutated, parsed
+from pieces import RAW, Piece, framed, mutated
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
@@ -31,19 +32,17 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from txsoter import REGTEST, SIMNET, CloseReason, Listeners, PeerConfig, SoterClientFactory, SoterServerFactory
+from txsoter import CloseReason, Listeners, PeerConfig, SoterClientFactory, SoterServerFactory
 from txsoter.core.config import tick_of
-from txsoter.core.handshake import LIVE_NONCES
 from txsoter.core.log_text import MessageLog
 from txsoter.core.memory_budget import GRAIN
 from txsoter.core.reader import MESSAGE_OVERHEAD
 from txsoter.core.state import State
-from txsoter.errors import LocalError, MalformedMessage, NeedMoreData
+from txsoter.errors import LocalError
 from txsoter.peer.factory import SoterFactory
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.testing import MemoryLink, remote_version
 from txsoter.wire import (
-    PROTOCOL_VERSION,
     Block,
     GetData,
     Hash,
@@ -51,34 +50,23 @@ from txsoter.wire import (
     Message,
     NetAddress,
     Ping,
-    Services,
     Tx,
     Unknown,
     VerAck,
-    read_message,
     write_message,
 )
 from txsoter.wire.framing import HEADER_SIZE
 
 __all__ = ["KINDS", "SETTINGS", "ListenerError", "mutated", "one_input"]
 
-SETTINGS = 7
-"""Bytes before the pieces: flags, more, limits, the version said first, chunking, two of what listeners do."""
-
 LOOPBACK = IPv4Address("TCP", "127.0.0.1", 40000)
 CHUNKS = (None, 1, 7, 24, 100, 1000)
 WAITS = (0.1, 1.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0)
-LARGE = 4 << 20
-"""Bytes that queues take otherwise."""
-
 BUDGET = 5000
 """Bytes that all connections may hold, where the settings ask for a budget."""
 
 LAG = GRAIN + GRAIN // HEADER_SIZE * MESSAGE_OVERHEAD
 """Bytes by which a connection's account may be behind: some messages of the smallest kind."""
-
-FILLERS = 20
-"""How many large messages one conversation sends: a fuzzer that finds out how would do nothing else."""
 
 
 class Remote(Protocol):
@@ -120,38 +108,22 @@ class Bystander:
 
 
 class Conversation:
-    """One peer, its remote, and what happens to them."""
+    """One peer, its remote, and what happens to them. The fifth setting: the chunks that the remote's bytes come in."""
 
     def __init__(self, settings: bytes) -> None:
-        flags, more, limits, handshake, chunk = settings[:5]
+        flags, more, limits, _, chunk = settings[:5]
         self.chunk = CHUNKS[chunk % len(CHUNKS)]
         self.clock = Clock()
         self.application = Application(settings[5:7])
-        self.network = REGTEST if flags & 2 else SIMNET
-        small = bool(flags & 64)
         config = PeerConfig(
-            network=self.network,
+            **config_fields(settings, fails),
             clock=self.clock,
             random=Random(1),
             listeners=Listeners() if flags & 4 else self.application.listeners(),
-            strict=bool(flags & 8),
-            close_on_handler_error=bool(flags & 16),
-            services=int(Services.BLOOM if flags & 32 else 0),
-            soft_queue_limit=SMALL if small else LARGE // 4,
-            hard_queue_limit=4 * SMALL if small else LARGE,
-            lookahead_limit=SMALL if small else 1 << 23,
-            max_known_inventory=3 if small else 50_000,
-            max_trickle_queue=3 if small else 50_000,
             log_messages=MessageLog.DUMP if flags & 128 else MessageLog.OFF,
-            protocol_version=209 if more & 1 else PROTOCOL_VERSION,
-            trickle_interval=None if more & 2 else 10.0,
-            stall_headers=bool(more & 4),
-            answer_pings=not more & 8,
-            newest_block=fails if more & 128 else None,
-            max_messages_per_second=2 if limits & 1 else None,
-            max_bytes_per_second=500 if limits & 2 else None,
             memory_budget=BUDGET if limits & 4 else None,
         )
+        self.network = config.network
         inbound = bool(flags & 1)
         self.factory = (SoterServerFactory if inbound else SoterClientFactory)(config)
         # one without a height cannot begin, one with a limited rate is not answered at once
@@ -169,11 +141,10 @@ class Conversation:
             self.ours, self.theirs = self.theirs, self.ours
         self.was_connected = peer.stats().connected_at is not None
         self.said = self.fillers = 0
-        if handshake:
-            version = PROTOCOL_VERSIONS[handshake % len(PROTOCOL_VERSIONS)]
-            services = Services.WITNESS if handshake & 128 else 0
-            hello = remote_version(protocol_version=version, services=services, genesis_hash=self.network.genesis_hash)
-            self.say(write_message(hello, self.network.magic) + write_message(VerAck(), self.network.magic))
+        said = hello(settings, self.network)
+        if said:
+            self.say(said)
+        self.pump()
 
     # -- what happens --------------------------------------------------------------------------
 
@@ -325,19 +296,8 @@ class Conversation:
         reasons: list[CloseReason] = []
         peer.when_closed().addCallback(reasons.append)
         assert str(reasons[0])
-        self.check_written()
+        check_written(bytes(self.remote.raw), self.network.magic, stats.negotiated_version)
         return reasons[0]
-
-    def check_written(self) -> None:
-        """What was written: whole messages of the version in use; the last may have been cut off by the end."""
-        raw, at, pver = bytes(self.remote.raw), 0, self.peer.stats().negotiated_version
-        try:
-            while at < len(raw):
-                at += read_message(raw[at:], self.network.magic, pver)[1]
-        except NeedMoreData:
-            pass
-        except MalformedMessage as error:
-            raise AssertionError(f"wrote what is malformed: {error}") from error
 
 
 EVENTS: tuple[Callable[[Conversation, bytes], None], ...] = (
@@ -360,13 +320,7 @@ KINDS = RAW + 1 + len(EVENTS)
 
 def converse(data: bytes) -> weakref.ref[SoterPeerProtocol]:
     """A conversation from its beginning to its end. All that is left of it is a weak reference to the peer."""
-    settings, pieces = parsed(data, SETTINGS)
-    conversation = Conversation(settings)
-    conversation.pump()
-    for piece in pieces:
-        conversation.happens(piece)
-    conversation.end()
-    return weakref.ref(conversation.peer)
+    return weakref.ref(run(Conversation, data).peer)
 
 
 def one_input(data: bytes) -> None:
@@ -379,20 +333,19 @@ def one_input(data: bytes) -> None:
         if failure is not None and failure.check(ListenerError) is None:
             failures.append(failure)
 
-    nonces = len(LIVE_NONCES)
     globalLogPublisher.addObserver(observe)
     # so that all that is made here is young, and what is left of it is found at once
     collecting = gc.isenabled()
     gc.disable()
     try:
-        peer = converse(data)
-        gc.collect(0)
+        with nonces_released():
+            peer = converse(data)
+            gc.collect(0)
         assert peer() is None, "the peer is still referred to"
     finally:
         if collecting:
             gc.enable()
         globalLogPublisher.removeObserver(observe)
-    assert len(LIVE_NONCES) == nonces, "its nonce is still taken for one that lives"
     assert not failures, f"logged: {failures[0].getTraceback()}"
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 if os.environ.get("TXSOTER_PURE") == "1":
     # before any module that may be compiled: it has their sources imported
-    import txsoter.compiled_modules
+    import_module("txsoter.compiled_modules")
 
 _HOMES = {
     "txsoter.compiled_modules": ("compiled",),

@@ -1,6 +1,8 @@
-"""Which tests are only run when they are asked for, such as by ``pytest -m soak``."""
+"""Tests that are only run when they are asked for, such as by ``pytest -m soak``; the number of processes."""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 
@@ -17,6 +19,13 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, words in ONLY_WHEN_ASKED.items():
         config.addinivalue_line("markers", f"{name}: {words}")
     config.addinivalue_line("markers", "slow: takes minutes")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Return how many processes run the tests: for a selection, or with one core, only this one; else xdist decides."""
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    selected = named or config.option.markexpr or config.option.keyword
+    return 0 if selected or os.cpu_count() == 1 else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

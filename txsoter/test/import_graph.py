@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-__all__ = ["circles", "import_graph", "imported_by", "modules_below"]
+__all__ = ["Graph", "circles", "import_graph", "imported_by", "modules_below"]
 
 Graph = Mapping[str, frozenset[str]]
 """What each module imports, of the modules that are looked at."""

@@ -34,7 +34,7 @@ from txsoter.wire import ZERO_HASH, FrameDecoder, MerkleBlock, Pong, Tx, TxIn, V
 FUZZ = Path(__file__).parents[2] / "fuzz"
 
 TARGETS = ("connection", "frame_decoder", "golomb_filter", "partial_merkle", "peer")
-NAMES = ("launch", "pieces", "application", *TARGETS, "seeds")
+NAMES = ("launch", "pieces", "conversation", "application", *TARGETS, "seeds")
 
 each_target = pytest.mark.parametrize("target", TARGETS)
 
@@ -275,7 +275,7 @@ def breaks(words: str, data: bytes, broken: Any, name: str, instead: Any, target
     module.one_input(data)
     # what a broken one leaves behind must not become another test's
     with (
-        patch.object(module, "LIVE_NONCES", LiveNonces()) as nonces,
+        patch.object(fuzz().conversation, "LIVE_NONCES", LiveNonces()) as nonces,
         patch.object(rules, "LIVE_NONCES", nonces),
         patch.object(handshake, "LIVE_NONCES", nonces),
         patch.object(broken, name, instead),

@@ -100,21 +100,21 @@ class SimulationTests(TrialCase):
         self.assertEqual(troubles, [], "\n".join(troubles))
         return reports
 
-    def test_two_hundred_networks(self) -> None:
+    def test_a_hundred_networks(self) -> None:
         """Nothing is lost or changed, everything fires, nothing is left, nothing is told twice, nothing grows."""
-        reports = self.assert_all_is_well(range(200) if SEED is None else [int(SEED)])
+        reports = self.assert_all_is_well(range(100) if SEED is None else [int(SEED)])
         if SEED is None:
             # they are no empty ones
-            self.assertGreater(sum(report.messages for report in reports), 100_000)
-            self.assertGreater(sum(report.announced for report in reports), 50_000)
-            self.assertGreater(sum(report.deferreds for report in reports), 50_000)
+            self.assertGreater(sum(report.messages for report in reports), 50_000)
+            self.assertGreater(sum(report.announced for report in reports), 25_000)
+            self.assertGreater(sum(report.deferreds for report in reports), 25_000)
 
-    def test_two_hundred_networks_of_cores(self) -> None:
-        """The same, without transports."""
-        reports = self.assert_all_is_well(range(200) if SEED is None else [int(SEED)], CoreHost)
+    def test_a_hundred_networks_of_cores(self) -> None:
+        """The same, without transports, in other networks."""
+        reports = self.assert_all_is_well(range(100, 200) if SEED is None else [int(SEED)], CoreHost)
         if SEED is None:
-            self.assertGreater(sum(report.messages for report in reports), 90_000)
-            self.assertGreater(sum(report.announced for report in reports), 40_000)
+            self.assertGreater(sum(report.messages for report in reports), 45_000)
+            self.assertGreater(sum(report.announced for report in reports), 20_000)
 
     def test_hundreds_of_peers_in_one_network(self) -> None:
         report = run_seed(1, 50, self.flush)
