@@ -22,10 +22,8 @@ if TYPE_CHECKING:
     from txsoter.peer.protocol import SoterPeerProtocol
 
 if os.environ.get("TXSOTER_PURE") == "1":
-    # before any module is imported that may be compiled
-    from txsoter.compiled_modules import interpret_all
-
-    interpret_all()
+    # before any module that may be compiled: it has their sources imported
+    import_module("txsoter.compiled_modules")
 
 _HOMES = {
     "txsoter.compiled_modules": ("compiled",),

@@ -6,6 +6,7 @@ one. With ``TXSOTER_PURE=1`` in the environment all sources are interpreted.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, FileFinder, ModuleSpec, SourceFileLoader
@@ -44,6 +45,9 @@ def compiled_below(folder: Path) -> tuple[str, ...]:
             found.add(".".join((_PACKAGE, *file.relative_to(folder).parts[:-1], file.name.removesuffix(suffix))))
     return tuple(sorted(found))
 
+
+if os.environ.get("TXSOTER_PURE") == "1":
+    interpret_all()
 
 compiled: tuple[str, ...] = compiled_below(Path(__file__).parent)
 """Names of the modules that are compiled in this process."""

@@ -42,13 +42,13 @@ def lowest(bits: int, count: int) -> list[int]:
     return found
 
 
-def from_members(found: set[int]) -> int:
+def from_members(found: list[int]) -> int:
     """Return the set of these members."""
     if not found:
         return 0
-    low = min(found)
-    text = bytearray(b"0") * (max(found) - low + 1)
+    low, high = min(found), max(found)
+    digits = ["0"] * (high - low + 1)
     for each in found:
-        text[low - 1 - each] = 0x31
+        digits[high - each] = "1"
     # a text of digits is read faster than bits are added one by one
-    return int(text, 2) << low
+    return int("".join(digits), 2) << low

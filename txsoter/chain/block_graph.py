@@ -7,8 +7,8 @@ where a set of its whole past would take one bit for each block before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
 from txsoter.chain.bit_sets import PackedSet, from_members, members, pack, unpack
 
@@ -45,6 +45,8 @@ class BlockGraph:
         # of each block those of higher number that it is not in the past of, counted from the block itself; of a new
         # block they are filled in when they are asked for
         self._later: list[int] = []
+        # of each block the last search that has found it
+        self._found_by: list[object] = []
 
     def __len__(self) -> int:
         return len(self.parents)
@@ -60,6 +62,7 @@ class BlockGraph:
             self.children[parent].append(number)
         self.parents.append(known)
         self.children.append([])
+        self._found_by.append(None)
         self.heights.append(1 + max((self.heights[parent] for parent in known), default=-1))
         self.depths.append(1 + min((self.depths[parent] for parent in known), default=-1))
         self._earlier.append(pack(outside))
@@ -121,14 +124,14 @@ class BlockGraph:
         if kept is not None:
             return unpack(kept[0]), unpack(kept[1])
         if distance % 2:
-            within, farthest = _search([number], self.parents, distance)
-            near, edge = from_members(within), from_members(set(farthest))
+            within, farthest = self._search([number], self.parents, distance)
+            near, edge = from_members(within), from_members(farthest)
         else:
             near, halfway = self._within(number, distance // 2)
             edge = 0
             for each in members(halfway):
                 all_of_it, edge_of_it = self._within(each, distance // 2)
-                near |= all_of_it & ~edge_of_it
+                near |= all_of_it ^ edge_of_it
                 edge |= edge_of_it
             edge &= ~near
             near |= edge
@@ -139,29 +142,30 @@ class BlockGraph:
 
     def near_past_of_tips(self) -> int:
         """Return the set within the horizon of a block above all tips."""
-        within, _ = _search(self.tips, self.parents, self.horizon - 1)
-        return from_members(within.union(self.tips))
+        tips = list(self.tips)
+        return from_members(tips + self._search(tips, self.parents, self.horizon - 1)[0])
 
     def near_future(self, number: int) -> int:
         """Return the set of a block's descendants within the horizon."""
         kept = self._futures.get(number)
         if kept is None:
-            kept = self._futures[number] = pack(from_members(_search([number], self.children, self.horizon)[0]))
+            kept = self._futures[number] = pack(from_members(self._search([number], self.children, self.horizon)[0]))
         return unpack(kept)
 
-
-def _search(start: Iterable[int], edges: Sequence[Sequence[int]], distance: int) -> tuple[set[int], list[int]]:
-    """Return the blocks at most ``distance`` edges away from any of ``start``, and those of them exactly so far."""
-    level = list(start)
-    seen: set[int] = set()
-    for _ in range(distance):
-        following = []
-        for each in level:
-            for other in edges[each]:
-                if other not in seen:
-                    seen.add(other)
-                    following.append(other)
-        level = following
-        if not level:
-            break
-    return seen, level
+    def _search(self, start: list[int], edges: list[Any], distance: int) -> tuple[list[int], list[int]]:
+        """Return the blocks at most ``distance`` edges away from any of ``start``, and those of them exactly so far."""
+        found_by, this = self._found_by, object()
+        level = start
+        found: list[int] = []
+        for _ in range(distance):
+            following: list[int] = []
+            for each in level:
+                for other in edges[each]:
+                    if found_by[other] is not this:
+                        found_by[other] = this
+                        following.append(other)
+            found += following
+            level = following
+            if not level:
+                break
+        return found, level

@@ -21,7 +21,7 @@ def encode(values: Iterable[int], p: int) -> bytes:
     for value in values:
         difference = value - previous
         previous = value
-        codes.append(f"{'1' * (difference >> p)}0{difference & low:0{p}b}")
+        codes.append(f"{'1' * (difference >> p)}0{difference & low:0{p:d}b}")
     bits = "".join(codes)
     size = (len(bits) + 7) // 8
     return int(bits.ljust(size * 8, "0"), 2).to_bytes(size, "big") if bits else b""

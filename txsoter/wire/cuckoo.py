@@ -50,17 +50,17 @@ def check_cycle(key: object, nonces: object) -> None:
         raise FieldError("nonces", nonces, "a sequence of whole numbers")
     if len(nonces) != CYCLE_LENGTH:
         raise InvalidProof("20 nonces", f"there are {len(nonces)}")
-    edges: list[int] = []
+    given = list(nonces)
     lowest = 0
-    for position, edge in enumerate(nonces):
+    for position, edge in enumerate(given):
         if not isinstance(edge, int):
             raise FieldError(f"nonces[{position}]", edge, "a whole number")
         if edge < lowest:
-            raise InvalidProof("nonces ascend", f"nonce {position} is {edge}, must be {lowest} or more")
+            raise InvalidProof("nonces ascend", f"nonce {position} is {edge:d}, must be {lowest} or more")
         if edge > MAX_NONCE:
-            raise InvalidProof("nonces within the graph", f"nonce {position} is {edge}, at most {MAX_NONCE}")
+            raise InvalidProof("nonces within the graph", f"nonce {position} is {edge:d}, at most {MAX_NONCE}")
         lowest = edge + 1
-        edges.append(edge)
+    edges: list[int] = given
     words = [2 * edge + side for side in (0, 1) for edge in edges]
     key_low, key_high = _KEY.unpack(key)
     nodes = _nodes_in_turn(words, key_low, key_high) if _COMPILED else _nodes_at_once(words, key_low, key_high)

@@ -23,7 +23,7 @@ class BitSetTests(TestCase):
     @deterministic(200)
     @given(st.sets(st.integers(0, 3000)), st.integers(0, 9))
     def test_round_trips(self, found: set[int], count: int) -> None:
-        bits = from_members(found)
+        bits = from_members(list(found))
         self.assertEqual(bits, sum(1 << each for each in found))
         self.assertEqual(members(bits), sorted(found))
         self.assertEqual(lowest(bits, count), sorted(found)[:count])
