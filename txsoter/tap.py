@@ -473,7 +473,8 @@ def make_crawl(options: Options, visits: VisitCounts) -> CrawlService | None:
         return None
     settings = options.node
     return CrawlService(
-        options.config,
+        # two lines for each visit would be all that the log has
+        options.config.replace(log_connections=False),
         options.crawl,
         state=settings.state,
         named=settings.named,

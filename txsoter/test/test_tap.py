@@ -91,6 +91,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertIsNone(parsed(*LISTEN).crawl)
         parent: Any = makeService(options)
         (crawl,) = (each for each in parent.services if isinstance(each, CrawlService))
+        self.assertFalse(crawl.config.log_connections)  # of each visit
         self.assertEqual(len(crawl.summary()), 1)
 
     def test_services(self) -> None:
