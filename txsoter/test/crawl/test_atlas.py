@@ -53,7 +53,9 @@ class OnceTests(TestCase):
         world.answers[A] = failed(A, Outcome.NOT_COUNTED, "Network is unreachable")
         world.name(A)
         world.finish()
-        self.assertEqual(world.why(A), "it was never dialled")
+        why = "it was not visited yet: something of our own failed (Network is unreachable)"
+        self.assertEqual(world.why(A), why)
+        self.assertEqual(world.kinds(), {str(A): "seen"})
 
 
 class KindsTests(TestCase):
