@@ -18,6 +18,7 @@ How fast txsoter is, beside other Python libraries, and beside what Twisted and 
   metrics what metrics for Prometheus cost
   aio     the same as peer on asyncio, beside Twisted
   chain   proof of work, filters, merkle proofs, the order of the DAG
+  compiled  compiled modules beside their sources; only where the installed txsoter has any
 
 Without a suite all of them run, which takes less than ten minutes. Figures are medians of the rounds with their spread;
 what is compared takes turns within each round, after a warm-up. Leave the machine alone meanwhile.
@@ -60,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m benchmarks", description=DESCRIPTION, formatter_class=plain, parents=[common]
     )
-    suites = top.add_subparsers(dest="suite", metavar="[codec|peer|scale|metrics|aio|chain]", title="suites")
+    suites = top.add_subparsers(dest="suite", metavar="[codec|peer|scale|metrics|aio|chain|compiled]", title="suites")
     suites.add_parser("codec", help="bytes to messages and back", parents=[common])
     peer = suites.add_parser(
         "peer", help="two processes and a connection", description=PEER, formatter_class=plain, parents=[common]
@@ -72,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     aio = suites.add_parser("aio", help="asyncio beside Twisted", parents=[common])
     _aio_commands(aio)
     suites.add_parser("chain", help="proofs, filters, the order of the DAG", parents=[common])
+    suites.add_parser("compiled", help="compiled modules beside their sources", parents=[common])
     return top
 
 
@@ -154,7 +156,7 @@ def _be_one_end(arguments: argparse.Namespace) -> None:
 
 
 def _run_suites(suite: str | None, rounds: int, quick: bool, json_file: str | None, reference: str | None) -> None:
-    from benchmarks import aio, chain, codec, measure, metrics, peer, scale
+    from benchmarks import aio, chain, codec, compiled, measure, metrics, peer, scale
 
     # whoever ends this process ends its children, too
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -165,18 +167,25 @@ def _run_suites(suite: str | None, rounds: int, quick: bool, json_file: str | No
         "metrics": metrics.run,
         "aio": aio.run,
         "chain": chain.run,
+        "compiled": compiled.run,
     }
     machine = measure.machine()
     about = {"machine": machine, "command": " ".join(sys.argv[1:]), "rounds": rounds, "quick": quick}
     out, started = measure.console(), perf_counter()
     out.print(f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, {machine['python']}")
     out.print(", ".join(f"{name} {version}" for name, version in machine["packages"].items()))
+    out.print(f"compiled: {', '.join(machine['compiled']) or 'nothing'}")
     if quick:
         out.print("A trial run on tiny inputs: its figures mean nothing.")
     reports = []
     for name, run in suites.items():
         if suite in (None, name):
-            report = run(rounds, quick)
+            try:
+                report = run(rounds, quick)
+            except compiled.NothingCompiled as error:
+                if suite is not None:
+                    raise SystemExit(f"{suite}: {error}") from None
+                continue
             reports.append(report)
             out.print()
             out.print(report.table())
