@@ -62,10 +62,7 @@ def check_cycle(key: object, nonces: object) -> None:
         lowest = edge + 1
     edges: list[int] = given
     key_low, key_high = _KEY.unpack(key)
-    if _COMPILED:
-        left, right = _nodes_in_turn(edges, key_low, key_high)
-    else:
-        left, right = _nodes_at_once(edges, key_low, key_high)
+    left, right = _nodes(edges, key_low, key_high)
     _check_nodes(left, right)
 
 
@@ -176,4 +173,4 @@ def _node(word: i64, a: i64, ah: i64, b: i64, bh: i64, c: i64, ch: i64, d: i64, 
     return (a ^ b ^ c ^ d) & _NODE_MASK
 
 
-_COMPILED = not __file__.endswith(".py")
+_nodes = _nodes_in_turn if __file__.endswith((".so", ".pyd")) else _nodes_at_once
