@@ -1,6 +1,7 @@
 """Packaging. What tools are told stands in pyproject.toml."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def extensions() -> list[Extension]:
         return []
     from mypyc.build import mypycify
 
+    # modules of an earlier list would get into the wheel
+    shutil.rmtree("build", ignore_errors=True)
     # not with the project's own settings: their plugin is not there
     options = ["--config-file=", "--strict", "--follow-imports=silent", "--ignore-missing-imports"]
     found: list[Extension] = mypycify([*options, *COMPILED], opt_level="3", debug_level="0", group_name="txsoter")

@@ -19,6 +19,7 @@ How fast txsoter is, beside other Python libraries, and beside what Twisted and 
   aio     the same as peer on asyncio, beside Twisted
   chain   proof of work, filters, merkle proofs, the order of the DAG
   crawl   the crawler on networks of 100, 1,000 and 10,000 loopback nodes
+  compiled  compiled modules beside their sources; only where the installed txsoter has any
 
 Without a suite all of them but crawl run, which takes less than ten minutes; crawl takes as long by itself. Figures are
 medians of the rounds with their spread; what is compared takes turns within each round, after a warm-up. Leave the
@@ -62,7 +63,9 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m benchmarks", description=DESCRIPTION, formatter_class=plain, parents=[common]
     )
-    suites = top.add_subparsers(dest="suite", metavar="[codec|peer|scale|metrics|aio|chain|crawl]", title="suites")
+    suites = top.add_subparsers(
+        dest="suite", metavar="[codec|peer|scale|metrics|aio|chain|crawl|compiled]", title="suites"
+    )
     suites.add_parser("codec", help="bytes to messages and back", parents=[common])
     peer = suites.add_parser(
         "peer", help="two processes and a connection", description=PEER, formatter_class=plain, parents=[common]
@@ -78,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     crawl.add_argument(
         "--nodes", type=int, nargs="+", metavar="N", help="numbers of nodes, instead of 100, 1,000 and 10,000"
     )
+    suites.add_parser("compiled", help="compiled modules beside their sources", parents=[common])
     return top
 
 
@@ -169,7 +173,7 @@ def _run_suites(
     reference: str | None,
     sizes: Sequence[int] | None,
 ) -> None:
-    from benchmarks import aio, chain, codec, crawl, measure, metrics, peer, scale
+    from benchmarks import aio, chain, codec, compiled, crawl, measure, metrics, peer, scale
 
     # whoever ends this process ends its children, too
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -181,18 +185,25 @@ def _run_suites(
         "aio": aio.run,
         "chain": chain.run,
         "crawl": partial(crawl.run, sizes=sizes),
+        "compiled": compiled.run,
     }
     machine = measure.machine()
     about = {"machine": machine, "command": " ".join(sys.argv[1:]), "rounds": rounds, "quick": quick}
     out, started = measure.console(), perf_counter()
     out.print(f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, {machine['python']}")
     out.print(", ".join(f"{name} {version}" for name, version in machine["packages"].items()))
+    out.print(f"compiled: {', '.join(machine['compiled']) or 'nothing'}")
     if quick:
         out.print("A trial run on tiny inputs: its figures mean nothing.")
     reports = []
     for name, run in suites.items():
         if suite == name or (suite is None and name != "crawl"):
-            report = run(rounds, quick)
+            try:
+                report = run(rounds, quick)
+            except compiled.NothingCompiled as error:
+                if suite is not None:
+                    raise SystemExit(f"{suite}: {error}") from None
+                continue
             reports.append(report)
             out.print()
             out.print(report.table())

@@ -7,14 +7,14 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import Any
 
-__all__ = ["Child"]
+__all__ = ["ROOT", "Child"]
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,13 +24,17 @@ class Child:
 
     :param arguments: of the command line.
     :param program: another program and its arguments, instead; it runs where we do.
+    :param environment: of the process; None for ours.
     """
 
-    def __init__(self, *arguments: str, program: Sequence[str] = ()) -> None:
+    def __init__(
+        self, *arguments: str, program: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    ) -> None:
         self._what = " ".join(arguments or program)
         self._process = subprocess.Popen(
             program or [sys.executable, "-m", "benchmarks", *arguments],
             cwd=None if program else ROOT,
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+import txsoter
+
 __all__ = [
     "Figure",
     "Report",
@@ -246,6 +248,7 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": found,
+        "compiled": txsoter.compiled,
         "load": os.getloadavg()[0],
     }
 

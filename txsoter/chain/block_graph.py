@@ -8,7 +8,7 @@ where a set of its whole past would take one bit for each block before it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from txsoter.chain.bit_sets import PackedSet, from_members, members, pack, unpack
 
@@ -31,7 +31,7 @@ class BlockGraph:
     horizon: ClassVar[int] = 200
 
     def __init__(self) -> None:
-        self.parents: list[tuple[int, ...]] = []
+        self.parents: list[list[int]] = []
         self.children: list[list[int]] = []
         self.heights: list[int] = []
         self.depths: list[int] = []
@@ -54,7 +54,7 @@ class BlockGraph:
     def add(self, parents: Iterable[int]) -> int:
         """Add a block above ``parents``, and return its number."""
         number = len(self.parents)
-        known = tuple(parents)
+        known = list(parents)
         # what no parent has: neither the parent itself nor its past
         outside = (1 << number) - 1
         for parent in known:
@@ -152,7 +152,7 @@ class BlockGraph:
             kept = self._futures[number] = pack(from_members(self._search([number], self.children, self.horizon)[0]))
         return unpack(kept)
 
-    def _search(self, start: list[int], edges: list[Any], distance: int) -> tuple[list[int], list[int]]:
+    def _search(self, start: list[int], edges: list[list[int]], distance: int) -> tuple[list[int], list[int]]:
         """Return the blocks at most ``distance`` edges away from any of ``start``, and those of them exactly so far."""
         found_by, this = self._found_by, object()
         level = start

@@ -21,7 +21,8 @@ def encode(values: Iterable[int], p: int) -> bytes:
     for value in values:
         difference = value - previous
         previous = value
-        codes.append(f"{'1' * (difference >> p)}0{difference & low:0{p:d}b}")
+        # cut off is the 1 that keeps the zero and those of the remainder
+        codes.append("1" * (difference >> p) + bin(2 << p | difference & low)[3:])
     bits = "".join(codes)
     size = (len(bits) + 7) // 8
     return int(bits.ljust(size * 8, "0"), 2).to_bytes(size, "big") if bits else b""

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+import txsoter
+
 ROOT = Path(__file__).parents[2]
 LIMIT = 120
 """Seconds for any of them; a busy machine needs more than the few that they take."""
@@ -152,6 +154,33 @@ def test_chain(tmp_path: Path) -> None:
         assert row["values"]["a second"] > 0
     assert "soterd_order, 660 blocks" in rows
     assert "garbage collection off" in printed
+
+
+def test_compiled(tmp_path: Path) -> None:
+    """Compiled modules and their sources take turns in two processes; where there are none it says how to have them."""
+    if not txsoter.compiled:
+        done = benchmarks("compiled", "--quick")
+        assert done.returncode == 1
+        assert done.stderr.strip() == "compiled: no module of txsoter is compiled here: TXSOTER_MYPYC=1 pip install ."
+        return
+    printed, rows = quick("compiled", tmp_path)
+    for row in rows.values():
+        assert_figures(row, "pure", "compiled")
+        assert row["values"]["pure / compiled"] > 0
+    assert {"decode block, 4 MB", "proof of work checked", "soterd_order, 660 blocks"} <= set(rows)
+    assert "txsoter.wire.txcodec" in printed
+
+
+def test_compiled_end() -> None:
+    """It names its cases, and measures each one that it is asked for."""
+    from benchmarks.children import Child
+    from benchmarks.compiled import START
+
+    with Child(program=[sys.executable, "-c", START, str(ROOT), "quick"]) as end:
+        begun = end.answer(LIMIT)
+        assert tuple(begun["compiled"]) == txsoter.compiled
+        for number, name in enumerate(begun["cases"]):
+            assert end.ask(number, timeout=LIMIT)["us"] > 0, name
 
 
 def test_ends_alone() -> None:
