@@ -339,7 +339,7 @@ class HeaderSync:
     def _refuse(self, peer: SyncPeer, error: InvalidBlock, height: int | None, is_asked: bool, now: float) -> None:
         block_hash = error.block_hash
         if error.rule != "known parents":
-            points = AHEAD if error.rule == "time ahead" else INVALID
+            points = AHEAD if error.rule == "time too new" else INVALID
             self._drop(peer, points, f"it sent a block that breaks a rule: {error.rule}", now)
         elif is_asked:
             self._orphan_received(peer, -1 if height is None else height, now)
