@@ -11,11 +11,12 @@ from twisted.logger import Logger
 
 from txsoter.chain.light.filter_checks import check_filter, created_outputs, decoded_filter
 from txsoter.chain.light.filter_hashes import computed_header
-from txsoter.chain.light.filter_peers import INVALID, UNANSWERED, FilterPeers
+from txsoter.chain.light.filter_peers import UNANSWERED, FilterPeers
 from txsoter.chain.light.filter_sync import FilterSync
 from txsoter.chain.light.filtered_blocks import FilteredBlocks, Sighting
 from txsoter.chain.light.header_index import HeaderIndex
 from txsoter.chain.light.header_record import HeaderRecord
+from txsoter.chain.light.penalties import INVALID
 from txsoter.chain.light.watched import Watched
 from txsoter.chain.merkle_proof import merkle_block
 from txsoter.errors import InvalidProof

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from txsoter.chain.light.filter_checks import Outpoint, best_filter, check_filter, created_outputs, spent_outpoints
-from txsoter.chain.light.filter_peers import INVALID, FilterPeers
+from txsoter.chain.light.filter_peers import FilterPeers
 from txsoter.chain.light.header_index import HeaderIndex
 from txsoter.chain.light.header_record import HeaderRecord
+from txsoter.chain.light.penalties import INVALID
 from txsoter.errors import InvalidProof
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.wire import Block, Hash, double_sha256

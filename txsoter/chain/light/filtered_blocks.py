@@ -7,8 +7,9 @@ from contextlib import aclosing
 from typing import NamedTuple
 
 from txsoter.chain.bloom_filter import BloomFilter
-from txsoter.chain.light.filter_peers import INVALID, FilterPeers
+from txsoter.chain.light.filter_peers import FilterPeers
 from txsoter.chain.light.header_record import HeaderRecord
+from txsoter.chain.light.penalties import INVALID
 from txsoter.chain.light.watched import Concerns, Watched
 from txsoter.errors import InvalidProof
 from txsoter.peer.protocol import SoterPeerProtocol

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from txsoter.chain.light.header_index import HeaderIndex
 from txsoter.chain.light.header_record import HeaderRecord
+from txsoter.chain.light.penalties import AHEAD, BROKEN, INVALID, STALLED
 from txsoter.chain.light.sync_peer import SyncPeer
 from txsoter.errors import InvalidBlock
 from txsoter.wire import (
@@ -52,20 +53,14 @@ OLD_LIST_EVERY = 1.0
 IMPATIENT_AFTER = 5.0
 """Seconds without a block after which others are asked for those that a peer was asked for."""
 
-SLOW_AFTER = 60.0
-"""Seconds after which another peer is synced from, if this one gave fewer blocks than as many."""
+TURN = 60.0
+"""Seconds over which the rate is measured of the peer that is synced from."""
 
-INVALID = 100.0
-"""Points for a block that breaks a rule, and for lists that contradict blocks: no honest peer has such."""
+FAST = 100.0
+"""Blocks a second from which no other peer is tried instead."""
 
-BROKEN = 50.0
-"""Points for lists that are none, blocks that were listed and are not sent, and floods."""
-
-STALLED = 25.0
-"""Points for an answer that did not come."""
-
-AHEAD = 10.0
-"""Points for a block from the future, which may be the fault of our own clock."""
+ORPHAN = 100
+"""Entries that were not asked for which a block without parents counts as: lists are read again for it."""
 
 _BLOCKS = (InventoryType.BLOCK, InventoryType.WITNESS_BLOCK)
 
@@ -186,7 +181,7 @@ class HeaderSync:
                 if peer.cursor is None and not peer.has_caught_up:
                     self._begin(peer, now)
         elif peers:
-            self._lead(peers[0], now)
+            self._lead(max(peers, key=lambda each: each.rate), now)
 
     def _lead(self, peer: SyncPeer, now: float) -> None:
         self._leader = peer
@@ -357,6 +352,9 @@ class HeaderSync:
 
         :param height: of the block as it was told, or -1.
         """
+        if not peer.spend(ORPHAN, now):
+            self._drop(peer, BROKEN, "its blocks lack parents again and again", now)
+            return
         top = self._index.max_height
         height = min(height, top) if height >= 0 else top
         depth = OVERLAP
@@ -410,6 +408,8 @@ class HeaderSync:
                     waiting = self._waiting.setdefault(each, [])
                     if peer not in waiting:
                         waiting.append(peer)
+                    if peer.waits_since is None:
+                        peer.waits_since = now
                     break
                 asked[each] = height
                 asked_of.setdefault(each, peer)
@@ -417,6 +417,8 @@ class HeaderSync:
             passed.append(each)
         for each in passed:
             del wanted[each]
+        if not wanted:
+            peer.waits_since = None
         if vectors:
             if peer.due is None:
                 peer.due = now + self._timeout
@@ -450,10 +452,15 @@ class HeaderSync:
                 self._consider_leader(peer, now)
             elif peer.has_caught_up and peer.next_pass <= now:
                 self._pass_due(peer, now)
-        for block_hash in list(self._waiting):
+        for block_hash, waiting in list(self._waiting.items()):
             source = self._asked_of.get(block_hash)
-            if source is not None and source.due is not None and source.due - now <= self._timeout - IMPATIENT_AFTER:
+            if source is not None and (self._is_silent(source, now) or any(each.waits_long(now) for each in waiting)):
+                for each in waiting:
+                    each.waits_since = None
                 self._release(source, now)
+
+    def _is_silent(self, peer: SyncPeer, now: float) -> bool:
+        return peer.due is not None and peer.due - now <= self._timeout - IMPATIENT_AFTER
 
     def _release(self, peer: SyncPeer, now: float) -> None:
         """Let others be asked for what a peer was asked for."""
@@ -464,15 +471,15 @@ class HeaderSync:
             self._poke(each, now)
 
     def _consider_leader(self, peer: SyncPeer, now: float) -> None:
-        if now - peer.since < SLOW_AFTER:
+        if now - peer.since < TURN:
             return
-        if peer.taken < SLOW_AFTER and len(self._peers) > 1:
-            # others first, it will be compared later
-            self._peers[peer.key] = self._peers.pop(peer.key)
+        peer.rate = peer.taken / (now - peer.since)
+        peer.since, peer.taken = now, 0
+        if peer.rate < FAST and any(each.rate > 2 * peer.rate for each in self._peers.values()):
+            # it will be compared later
             self._release(peer, now)
             self._leader = None
             self._choose_leader(now)
-        peer.since, peer.taken = now, 0
 
     def _pass_due(self, peer: SyncPeer, now: float) -> None:
         if peer.cursor is not None:
