@@ -186,7 +186,11 @@ class HeaderSync:
     def _lead(self, peer: SyncPeer, now: float) -> None:
         self._leader = peer
         peer.has_led = True
-        self._begin(peer, now)
+        if peer.is_idle:
+            self._begin(peer, now)
+        else:
+            peer.since, peer.taken = now, 0
+            self._continue(peer, now)
 
     def _begin(self, peer: SyncPeer, now: float) -> None:
         """Follow a peer's lists from some way below our top."""
@@ -310,6 +314,9 @@ class HeaderSync:
             peer.due = now + self._timeout if peer.asked or peer.listing is not None else None
         else:
             height = peer.stale.pop(block_hash, None)
+            if height is not None and peer.due is not None:
+                # the answers behind it come later
+                peer.due = now + self._timeout
         if record is None:
             assert failure is not None
             self._refuse(peer, failure, height, is_asked, now)

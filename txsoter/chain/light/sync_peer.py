@@ -100,6 +100,11 @@ class SyncPeer:
         return self.has_caught_up and not self.wanted and not self.asked
 
     @property
+    def is_idle(self) -> bool:
+        """True if nothing is asked of it, nor is to be."""
+        return self.cursor is None and not self.wanted and not self.asked
+
+    @property
     def takes_announcements(self) -> bool:
         """True if its announcements come behind all that it has listed, not before."""
         return self.has_caught_up and (self.cursor is None or self.end is not None)

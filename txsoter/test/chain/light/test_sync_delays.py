@@ -47,8 +47,8 @@ class DelayTests(TestCase):
         self.assertEqual(world.dropped, {})
 
     def test_the_fastest_is_synced_from_again_where_all_have_had_their_turn(self) -> None:
-        blocks = chain_of(9000)
-        rates = {"one": 2, "two": 20, "three": 4}
+        blocks = chain_of(3600)
+        rates = {"one": 1, "two": 8, "three": 2}
         queues = {name: Trickle() for name in rates}
         world = World(**{name: Node(blocks, queues[name].alter) for name in rates})
         world.run()
@@ -57,7 +57,23 @@ class DelayTests(TestCase):
             for name, rate in rates.items():
                 queues[name].send(world, name, rate)
         # three turns of a minute, and the rest is the fastest's
-        self.assertGreater(len(world.index), 20 * 60 * 7)
+        self.assertGreater(len(world.index), 8 * 60 * 7)
+        self.assertEqual(world.dropped, {})
+
+    def test_one_that_still_sends_what_it_was_asked_for_before_has_not_stalled(self) -> None:
+        """Its lists are read anew, from further below, while hundreds of blocks are on their way."""
+        common = chain_of(100)
+        ours, theirs = chain_of(800, common[-1], 10_000), chain_of(800, common[-1], 20_000)
+        world = World()
+        for block in (*common, *ours):
+            world.index.add(world.index.check_block(block, world.wall))
+        slow = Trickle()
+        world.ready("slow", Node([*common, *theirs], slow.alter))
+        world.run()
+        while slow.waiting:
+            world.advance(1)
+            slow.send(world, "slow", 10)
+        self.assertTrue(world.has([*common, *ours, *theirs]))
         self.assertEqual(world.dropped, {})
 
     def test_one_that_was_asked_first_and_sends_a_block_now_and_then_does_not_keep_others_waiting(self) -> None:
