@@ -50,9 +50,6 @@ PASS_EVERY = 60.0
 OLD_LIST_EVERY = 1.0
 """Seconds between lists of heights before those with which it was begun."""
 
-IMPATIENT_AFTER = 5.0
-"""Seconds without a block after which others are asked for those that a peer was asked for."""
-
 TURN = 60.0
 """Seconds over which the rate is measured of the peer that is synced from."""
 
@@ -304,7 +301,9 @@ class HeaderSync:
         except InvalidBlock as error:
             failure = error
             block_hash = error.block_hash
-        height = peer.asked.pop(block_hash, None)
+        stale_height = peer.stale.pop(block_hash, None)
+        # an orphan that was asked for twice comes twice
+        height = None if record is None and stale_height is not None else peer.asked.pop(block_hash, None)
         is_asked = height is not None
         if is_asked:
             if not self._waiting:
@@ -313,7 +312,7 @@ class HeaderSync:
                 del self._asked_of[block_hash]
             peer.due = now + self._timeout if peer.asked or peer.listing is not None else None
         else:
-            height = peer.stale.pop(block_hash, None)
+            height = stale_height
             if height is not None and peer.due is not None:
                 # the answers behind it come later
                 peer.due = now + self._timeout
@@ -461,13 +460,12 @@ class HeaderSync:
                 self._pass_due(peer, now)
         for block_hash, waiting in list(self._waiting.items()):
             source = self._asked_of.get(block_hash)
-            if source is not None and (self._is_silent(source, now) or any(each.waits_long(now) for each in waiting)):
+            if source is not None and (
+                source.is_silent(now, self._timeout) or any(each.waits_long(now) for each in waiting)
+            ):
                 for each in waiting:
                     each.waits_since = None
                 self._release(source, now)
-
-    def _is_silent(self, peer: SyncPeer, now: float) -> bool:
-        return peer.due is not None and peer.due - now <= self._timeout - IMPATIENT_AFTER
 
     def _release(self, peer: SyncPeer, now: float) -> None:
         """Let others be asked for what a peer was asked for."""

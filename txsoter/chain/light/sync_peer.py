@@ -13,6 +13,9 @@ UNASKED = 2000.0
 UNASKED_RATE = 50.0
 """As many more may come each second."""
 
+IMPATIENT_AFTER = 5.0
+"""Seconds without an answer after which others are asked for the blocks that a peer was asked for."""
+
 LONGEST_WAIT = 15.0
 """Seconds that it waits for blocks that others were asked for, however many of them come meanwhile."""
 
@@ -118,6 +121,13 @@ class SyncPeer:
         self.stale.update(self.asked)
         self.asked.clear()
         self.wanted.clear()
+
+    def is_silent(self, now: float, timeout: float) -> bool:
+        """Return whether no answer has come for a while.
+
+        :param timeout: seconds from an answer until it has stalled.
+        """
+        return self.due is not None and self.due - now <= timeout - IMPATIENT_AFTER
 
     def waits_long(self, now: float) -> bool:
         """Return whether it has waited too long for blocks that others were asked for."""

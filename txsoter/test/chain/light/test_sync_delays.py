@@ -12,15 +12,17 @@ from txsoter.wire import GetBlocks, GetData, Inv, Message
 class Trickle:
     """Answers to ``getdata`` that come one at a time.
 
-    :ivar waiting: those that have not been sent.
+    :param in_order: whether lists wait for blocks that were asked for before.
+    :ivar waiting: answers that have not been sent.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, in_order: bool = True) -> None:
+        self.in_order = in_order
         self.waiting: list[Message] = []
 
     def alter(self, question: Message, answers: list[Message]) -> list[Message]:
         """Keep back blocks."""
-        if not isinstance(question, GetData):
+        if not isinstance(question, GetData) and not (self.in_order and self.waiting):
             return answers
         self.waiting += answers
         return []
@@ -64,17 +66,18 @@ class DelayTests(TestCase):
         """Its lists are read anew, from further below, while hundreds of blocks are on their way."""
         common = chain_of(100)
         ours, theirs = chain_of(800, common[-1], 10_000), chain_of(800, common[-1], 20_000)
-        world = World()
-        for block in (*common, *ours):
-            world.index.add(world.index.check_block(block, world.wall))
-        slow = Trickle()
-        world.ready("slow", Node([*common, *theirs], slow.alter))
-        world.run()
-        while slow.waiting:
-            world.advance(1)
-            slow.send(world, "slow", 10)
-        self.assertTrue(world.has([*common, *ours, *theirs]))
-        self.assertEqual(world.dropped, {})
+        for in_order in (True, False):
+            world = World()
+            for block in (*common, *ours):
+                world.index.add(world.index.check_block(block, world.wall))
+            slow = Trickle(in_order)
+            world.ready("slow", Node([*common, *theirs], slow.alter))
+            world.run()
+            while slow.waiting:
+                world.advance(1)
+                slow.send(world, "slow", 10)
+            self.assertTrue(world.has([*common, *ours, *theirs]))
+            self.assertEqual(world.dropped, {})
 
     def test_one_that_was_asked_first_and_sends_a_block_now_and_then_does_not_keep_others_waiting(self) -> None:
         blocks = chain_of(5)
