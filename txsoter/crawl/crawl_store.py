@@ -15,7 +15,7 @@ import attrs
 
 from txsoter.networks import Network
 from txsoter.service.book.places import Place
-from txsoter.service.state_file import FileKind, StateDamaged, StateError, StateFile, network_name, read_state
+from txsoter.state_file import FileKind, StateDamaged, StateError, StateFile, network_name, read_state
 
 __all__ = [
     "FILE",

@@ -133,7 +133,7 @@ class ImportTests(TestCase):
     def test_chain_imports_downwards_only_and_is_not_imported_from_below(self) -> None:
         """``errors, ip -> wire -> networks -> chain -> chain.light``, in functions, too; only the last knows peers."""
         below = ("txsoter.errors", "txsoter.ip", "txsoter.wire", "txsoter.networks")
-        light = ("txsoter.clock", "txsoter.core", "txsoter.peer", "txsoter.service")
+        light = ("txsoter.clock", "txsoter.core", "txsoter.peer", "txsoter.service", "txsoter.state_file")
         for name, imported in import_graph(modules_below(ROOT)).items():
             chain = {each for each in imported if each.startswith("txsoter.chain")}
             if name.startswith("txsoter.chain.light"):

@@ -131,7 +131,7 @@ class LightClient(MultiService):
     def startService(self) -> None:
         """Open the folder, read the headers, then follow peers.
 
-        :raises txsoter.service.state_file.StateError: if the folder cannot be used: not a folder, not to be written,
+        :raises txsoter.state_file.StateError: if the folder cannot be used: not a folder, not to be written,
             another process's, or with the headers of another network.
         """
         self._opening = self.store.open()
@@ -365,8 +365,8 @@ class _Ears(Observer):
     def on_closed(self, peer: SoterPeerProtocol, reason: CloseReason) -> None:
         self._client.peer_closed(peer)
 
-    def on_block(self, peer: SoterPeerProtocol, block: Block, payload: bytes) -> None:
-        self._client.message_received(peer, block)
+    def on_block(self, peer: SoterPeerProtocol, message: Block, payload: bytes) -> None:
+        self._client.message_received(peer, message)
 
     def on_inv(self, peer: SoterPeerProtocol, message: Inv) -> None:
         self._client.message_received(peer, message)

@@ -10,7 +10,7 @@ from txsoter.chain.light.header_index import HeaderIndex
 from txsoter.chain.light.header_record import HeaderRecord
 from txsoter.errors import FieldError, MalformedMessage
 from txsoter.networks import Network
-from txsoter.service.state_file import Damage, FileKind, StateDamaged, StateError, StateFile
+from txsoter.state_file import Damage, FileKind, StateDamaged, StateError, StateFile
 from txsoter.wire.hashes import as_hash
 
 __all__ = ["KIND", "HeaderFile"]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
-from typing import Any
 
-from txsoter.chain.light.header_record import TIME, HeaderRecord, pack_header
+from txsoter.chain.light.header_record import HASH_SIZE, TIME, HeaderRecord, join_raw, pack_header, pack_nonces
 from txsoter.errors import FieldError, InvalidBlock, InvalidProof
 from txsoter.networks import Network
 from txsoter.wire import Block, BlockHeader, Hash, parents_commitment
 from txsoter.wire.blocks import MAX_TIME_AHEAD
-from txsoter.wire.cuckoo import check_cycle
+from txsoter.wire.cuckoo import CYCLE_LENGTH, check_cycle
 from txsoter.wire.hashes import as_hash
 from txsoter.wire.views import RowView
 
@@ -112,12 +111,17 @@ class HeaderIndex:
         :param parents: hashes, in the order in which the block lists them.
         :raises KeyError: for a parent that is not there.
         """
-        times, numbers = self._times, [self._numbers[each] for each in parents]
-        number = numbers[0] if len(numbers) == 1 else max(numbers, key=times.__getitem__)
+        return self._median_from(self._newest([self._numbers[each] for each in parents]))
+
+    def _newest(self, numbers: list[int]) -> int:
+        return numbers[0] if len(numbers) == 1 else max(numbers, key=self._times.__getitem__)
+
+    def _median_from(self, number: int) -> int:
+        times, first_parents = self._times, self._first_parents
         found = []
         for _ in range(MEDIAN_BLOCKS):
             found.append(times[number])
-            above, number = number, self._first_parents[number]
+            above, number = number, first_parents[number]
             if number == above:
                 break
         found.sort()
@@ -138,13 +142,35 @@ class HeaderIndex:
             ``"known parents"``, ``"time too new"``, ``"time too old"``, ``"genesis"`` or one of the proof of work's.
         :raises FieldError: for arguments of other types.
         """
-        raw = pack_header(header)
+        return self._checked(pack_header(header), parents, nonces, pack_nonces(nonces), now)
+
+    def check_block(self, block: Block, now: float) -> HeaderRecord:
+        """Check all of a block, its transactions too, as far as that needs no other block's transactions.
+
+        :param now: seconds since 1970.
+        :raises InvalidBlock: as :meth:`check` and :meth:`Block.verify_transactions` do.
+        """
+        parents, nonces = block.parents, block.nonces
+        # most blocks come from the wire, and have these as the bytes that a record is made of
+        if isinstance(parents, RowView):
+            raw = parents.raw
+            hashes = [raw[start : start + HASH_SIZE] for start in range(0, len(raw), parents.layout.size)]
+        else:
+            hashes = [each.hash for each in parents]
+        packed = nonces.raw if isinstance(nonces, RowView) else pack_nonces(nonces)
+        record = self._checked(pack_header(block.header), hashes, nonces, packed, now)
+        block.verify_transactions()
+        return record
+
+    def _checked(
+        self, raw: bytes, parents: Sequence[bytes], nonces: Sequence[int], packed: bytes, now: float
+    ) -> HeaderRecord:
         block_hash = as_hash(sha256(sha256(raw).digest()).digest())
         if block_hash == self.network.genesis_hash:
             # it has neither a proof nor parents, and is known by its hash
-            if parents or nonces:
+            if parents or packed:
                 raise InvalidBlock(block_hash, "the genesis block has neither parents nor nonces", "genesis")
-            return HeaderRecord.pack(raw, (), (), 0, block_hash)
+            return HeaderRecord(block_hash, 0, join_raw(raw, (), b""))
         if not parents:
             raise InvalidBlock(block_hash, "it has no parents", "parents")
         if len(parents) == 1 and isinstance(parents[0], bytes):
@@ -154,9 +180,8 @@ class HeaderIndex:
         if commitment != raw[4:36]:
             words = f"prev is {as_hash(raw[4:36])}, its parents' commitment is {as_hash(commitment)}"
             raise InvalidBlock(block_hash, words, "parents")
-        numbers = self._numbers
         try:
-            height = 1 + max([self._records[numbers[each]].height for each in parents])
+            numbers = [self._numbers[each] for each in parents]
         except KeyError:
             words = f"its parents {', '.join(map(str, self.missing(parents)[:3]))} are not known"
             raise InvalidBlock(block_hash, words, "known parents") from None
@@ -164,7 +189,7 @@ class HeaderIndex:
         if time > now + MAX_TIME_AHEAD:
             words = f"its time is {time}, at most {now + MAX_TIME_AHEAD:.0f} is taken now"
             raise InvalidBlock(block_hash, words, "time too new")
-        median = self.median_time(parents)
+        median = self._median_from(self._newest(numbers))
         if time <= median:
             words = f"its time is {time}, not above the median of its ancestors, {median}"
             raise InvalidBlock(block_hash, words, "time too old")
@@ -173,23 +198,15 @@ class HeaderIndex:
                 check_cycle(block_hash[:16], nonces)
             except InvalidProof as error:
                 raise InvalidBlock(block_hash, f"{error.rule}: {error.reason}", error.rule) from None
-        return HeaderRecord.pack(raw, parents, nonces, height, block_hash)
+        elif len(nonces) > CYCLE_LENGTH:
+            # the hash does not cover them: anybody may have added any number
+            words = f"it has {len(nonces)} nonces, at most {CYCLE_LENGTH} are taken"
+            raise InvalidBlock(block_hash, words, "20 nonces")
+        return HeaderRecord(block_hash, 1 + self._highest(numbers), join_raw(raw, parents, packed))
 
-    def check_block(self, block: Block, now: float) -> HeaderRecord:
-        """Check all of a block, its transactions too, as far as that needs no other block's transactions.
-
-        :param now: seconds since 1970.
-        :raises InvalidBlock: as :meth:`check` and :meth:`Block.verify_transactions` do.
-        """
-        # most blocks come from the wire, whose rows take longer to walk over than the tuples that they are made of
-        parents: Any = block.parents
-        nonces: Any = block.nonces
-        hashes = [each[0] for each in (parents.tuples() if isinstance(parents, RowView) else parents)]
-        if isinstance(nonces, RowView):
-            nonces = [each for (each,) in nonces.tuples()]
-        record = self.check(block.header, hashes, nonces, now)
-        block.verify_transactions()
-        return record
+    def _highest(self, numbers: list[int]) -> int:
+        records = self._records
+        return records[numbers[0]].height if len(numbers) == 1 else max([records[each].height for each in numbers])
 
     def add(self, record: HeaderRecord) -> bool:
         """Add a record that :meth:`check` returned, or that was kept; return False if it is there already.
@@ -206,7 +223,7 @@ class HeaderIndex:
             raise FieldError("record", record.hash, "one whose parents have been added") from None
         if not numbers and record.hash != self.network.genesis_hash:
             raise FieldError("record", record.hash, f"above the genesis {self.network.genesis_hash}")
-        height = 1 + max([self._records[each].height for each in numbers]) if numbers else 0
+        height = 1 + self._highest(numbers) if numbers else 0
         if record.height != height:
             raise FieldError("record.height", record.height, f"one more than its highest parent's: {height}")
         self._records.append(record)

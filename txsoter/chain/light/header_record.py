@@ -11,14 +11,13 @@ from txsoter.wire import BlockHeader, Hash, double_sha256
 from txsoter.wire.blocks import BLOCK_HEADER
 from txsoter.wire.hashes import as_hash, check_hashes
 
-__all__ = ["HeaderRecord", "pack_header"]
+__all__ = ["HeaderRecord", "join_raw", "pack_header", "pack_nonces"]
 
 HEADER_SIZE = 80
 HASH_SIZE = 32
 TIME = slice(68, 72)
 _PREFIX = HEADER_SIZE + 4
 _COUNT = struct.Struct("<I")
-_NONCES = struct.Struct("<20I")
 
 
 class HeaderRecord(NamedTuple):
@@ -84,15 +83,10 @@ class HeaderRecord(NamedTuple):
         :param hash: the header's, where it is known already.
         :raises FieldError: for parents that are no hashes, or nonces that are no u32.
         """
-        try:
-            packed = _NONCES.pack(*nonces) if len(nonces) == 20 else struct.pack(f"<{len(nonces)}I", *nonces)
-            raw = b"".join((header, _COUNT.pack(len(parents)), *parents, packed))
-        except (struct.error, TypeError):
-            check_hashes("parents", parents)
-            raise FieldError("nonces", nonces, "a sequence of u32") from None
-        if len(raw) != _PREFIX + HASH_SIZE * len(parents) + len(packed):
-            check_hashes("parents", parents)
-        return cls(double_sha256(header) if hash is None else hash, height, raw)
+        check_hashes("parents", parents)
+        return cls(
+            double_sha256(header) if hash is None else hash, height, join_raw(header, parents, pack_nonces(nonces))
+        )
 
     @classmethod
     def from_bytes(cls, raw: bytes, height: int, filter_header: Hash | None = None) -> HeaderRecord:
@@ -104,6 +98,22 @@ class HeaderRecord(NamedTuple):
         if end > len(raw) or (len(raw) - end) % 4:
             raise MalformedMessage(f"{len(raw)} bytes are no header record")
         return cls(double_sha256(raw[:HEADER_SIZE]), height, raw, filter_header)
+
+
+def pack_nonces(nonces: Sequence[int]) -> bytes:
+    """Return nonces as they stand in a record.
+
+    :raises FieldError: for what is no sequence of u32.
+    """
+    try:
+        return struct.pack(f"<{len(nonces)}I", *nonces)
+    except (struct.error, TypeError):
+        raise FieldError("nonces", nonces, "a sequence of u32") from None
+
+
+def join_raw(header: bytes, parents: Sequence[bytes], nonces: bytes) -> bytes:
+    """Return the bytes of a record, of parts that have the right sizes."""
+    return b"".join((header, _COUNT.pack(len(parents)), *parents, nonces))
 
 
 def pack_header(header: BlockHeader | bytes) -> bytes:

@@ -16,7 +16,7 @@ from txsoter.clock import wall
 from txsoter.errors import LocalError
 from txsoter.networks import Network
 from txsoter.service.book.worker import OwnThread, Worker
-from txsoter.service.state_file import StateDamaged
+from txsoter.state_file import StateDamaged
 from txsoter.wire import Hash
 
 __all__ = ["HeaderStore"]
@@ -89,7 +89,7 @@ class HeaderStore:
         """Take possession of the folder, and read the file.
 
         :return: fires with the index. If the file cannot be read, that is logged, and headers are kept in memory only.
-        :raises txsoter.service.state_file.StateError: if the folder cannot be used: not a folder, not to be written,
+        :raises txsoter.state_file.StateError: if the folder cannot be used: not a folder, not to be written,
             another process's, or with the headers of another network.
         """
         if self._folder is not None:

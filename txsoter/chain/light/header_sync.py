@@ -301,9 +301,9 @@ class HeaderSync:
         except InvalidBlock as error:
             failure = error
             block_hash = error.block_hash
-        stale_height = peer.stale.pop(block_hash, None)
         # an orphan that was asked for twice comes twice
-        height = None if record is None and stale_height is not None else peer.asked.pop(block_hash, None)
+        is_stale = record is None and block_hash in peer.stale
+        height = None if is_stale else peer.asked.pop(block_hash, None)
         is_asked = height is not None
         if is_asked:
             if not self._waiting:
@@ -312,7 +312,7 @@ class HeaderSync:
                 del self._asked_of[block_hash]
             peer.due = now + self._timeout if peer.asked or peer.listing is not None else None
         else:
-            height = stale_height
+            height = peer.stale.pop(block_hash, None)
             if height is not None and peer.due is not None:
                 # the answers behind it come later
                 peer.due = now + self._timeout
@@ -432,7 +432,6 @@ class HeaderSync:
 
     def _pass_over(self, peer: SyncPeer, now: float) -> None:
         peer.is_suspect = False
-        peer.stale.clear()
         if not peer.has_caught_up:
             peer.has_caught_up = True
             peer.next_pass = now + OLD_LIST_EVERY

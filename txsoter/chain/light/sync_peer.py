@@ -7,6 +7,9 @@ from typing import Any
 
 __all__ = ["SyncPeer"]
 
+MOST_STALE = 4000
+"""Blocks that a peer may still owe of passes that were begun anew."""
+
 UNASKED = 2000.0
 """Entries and blocks that a peer may send although they are known or were not asked for."""
 
@@ -118,6 +121,8 @@ class SyncPeer:
         self.cursor = first
         self.end = end
         self.is_list_stale = self.listing is not None
+        if len(self.stale) > MOST_STALE:
+            self.stale.clear()
         self.stale.update(self.asked)
         self.asked.clear()
         self.wanted.clear()

@@ -15,7 +15,7 @@ import attrs
 from txsoter.networks import Network
 from txsoter.service.book.known import Row
 from txsoter.service.book.places import Place
-from txsoter.service.state_file import (
+from txsoter.state_file import (
     Damage,
     FileKind,
     StateDamaged,

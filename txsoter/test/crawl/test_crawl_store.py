@@ -175,7 +175,7 @@ class RoundTripTests(StoreCase):
         self.assertIn("the store of the crawl was damaged", str(store.damaged))
         self.assertEqual(store.load().nodes, [])
         with (
-            patch("txsoter.service.state_file.transaction", side_effect=sqlite3.DatabaseError("malformed")),
+            patch("txsoter.state_file.transaction", side_effect=sqlite3.DatabaseError("malformed")),
             self.assertRaises(sqlite3.DatabaseError),
         ):
             store.write(Batch())

@@ -15,7 +15,7 @@ from txsoter.chain import HeaderRecord, LightClient, SyncProgress
 from txsoter.errors import LocalError
 from txsoter.service.misbehaviour import ScoreKeeper
 from txsoter.service.scores import Scores
-from txsoter.service.state_file import StateError
+from txsoter.state_file import StateError
 from txsoter.test.chain.light.client_world import ClientWorld
 from txsoter.test.chain.light.dags import GENESIS, block_above, chain_of, random_dag
 from txsoter.test.chain.light.sync_world import listed
@@ -23,7 +23,7 @@ from txsoter.test.node import FakeNode, recorded
 from txsoter.test.peer.support import TrialCase
 from txsoter.test.service.book.support import AtOnce
 from txsoter.testing import SimulatedNetwork
-from txsoter.wire import Block, GetBlocks, GetData, GetHeaders
+from txsoter.wire import Block, GetBlocks, GetData, GetHeaders, Headers
 
 
 class ClientTests(TrialCase):
@@ -145,6 +145,21 @@ class ClientTests(TrialCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         world.end()
 
+    def test_a_block_that_is_announced_by_its_header(self) -> None:
+        world = ClientWorld()
+        blocks = chain_of(9)
+        node = world.node(blocks)
+        world.dial(node)
+        world.client.startService()
+        world.network.wait_for(world.client.when_synced())
+        (new,) = chain_of(1, blocks[-1], 50)
+        node.fake.blocks[new.hash] = (10, new)
+        for peer in node.peers:
+            peer.send(Headers([new.header]))
+        world.network.run(3)
+        self.assertTrue(world.has([*blocks, new]))
+        world.end()
+
     def test_progress(self) -> None:
         """From nothing to all of it, a second at a time; then the iterator ends."""
         world = ClientWorld()
@@ -243,7 +258,8 @@ class ClientTests(TrialCase):
     def test_peers_that_are_ready_before_the_headers_are_read(self) -> None:
         blocks = chain_of(9)
         world = ClientWorld()
-        world.dial(world.node(blocks))
+        node = world.node(blocks)
+        world.dial(node)
         opened: Deferred[Any] = Deferred()
         index: Any = self.successResultOf(world.client.store.open())
         world.client.store.open = lambda: opened  # type: ignore[method-assign]
@@ -251,9 +267,13 @@ class ClientTests(TrialCase):
         world.network.run(5)
         self.assertEqual(len(world.here.peers), 1)
         self.assertEqual((world.client.followed, len(world.client.index)), ([], 1))
+        (new,) = chain_of(1, blocks[-1], 50)
+        node.announce(new)
+        world.network.run(5)
+        self.assertEqual([type(each) for each in node.fake.questions], [])
         opened.callback(index)
         world.network.run(5)
-        self.assertTrue(world.has(blocks))
+        self.assertTrue(world.has([*blocks, new]))
         world.end()
 
     def test_stopped_before_the_headers_are_read(self) -> None:

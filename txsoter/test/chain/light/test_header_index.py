@@ -123,6 +123,17 @@ class RuleTests(TestCase):
         self.assertEqual(index_of(block).max_height, 1)
         self.refused(HeaderIndex(SIMNET), "20 nonces", block.header, [GENESIS.hash], (), NOW)
 
+    def test_more_nonces_than_a_proof_has_are_not_kept(self) -> None:
+        """The hash does not cover them: a liar may send millions."""
+        block = block_above([GENESIS])
+        for count, is_taken in ((0, True), (20, True), (21, False), (100_000, False)):
+            block.nonces = tuple(range(count))
+            if is_taken:
+                self.assertEqual(len(index_of().check_block(block, NOW).nonces), count)
+            else:
+                with self.assertRaisesRegex(InvalidBlock, f"it has {count} nonces, at most 20 are taken"):
+                    index_of().check_block(block, NOW)
+
     def test_transactions_that_the_header_does_not_commit_to(self) -> None:
         block, other = block_above([GENESIS], 1), block_above([GENESIS], 2)
         altered = Block(block.header, parents=block.parents, transactions=other.transactions)

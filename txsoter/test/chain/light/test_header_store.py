@@ -20,7 +20,7 @@ from txsoter.chain import HeaderIndex, HeaderRecord, HeaderStore
 from txsoter.chain.light.header_file import KIND, HeaderFile
 from txsoter.errors import LocalError
 from txsoter.networks import REGTEST, SIMNET, Network
-from txsoter.service.state_file import StateDamaged, StateError
+from txsoter.state_file import StateDamaged, StateError
 from txsoter.test.chain.light.dags import GENESIS, START, chain_of, random_dag
 from txsoter.test.programs import ROOT
 from txsoter.test.service.book.support import AtOnce, FolderCase, Held

@@ -57,6 +57,16 @@ def with_parents(block: Block, *parents: Block) -> Block:
     return Block(block.header, parents=listed_parents, nonces=block.nonces, transactions=block.transactions)
 
 
+def large_block(parent: Block, count: int, number: int) -> Block:
+    """Return a block of as many transactions."""
+    small = block_above([parent], number)
+    coinbase = small.transactions[0]
+    transactions = [Tx(inputs=coinbase.inputs, outputs=coinbase.outputs, lock_time=each) for each in range(count)]
+    root, _ = merkle_root([each.txid for each in transactions])
+    header = BlockHeader(prev=small.header.prev, merkle_root=root, time=small.header.time)
+    return Block(header, parents=small.parents, transactions=transactions)
+
+
 class HonestTests(TestCase):
     def test_a_long_dag_is_taken_parents_first(self) -> None:
         blocks = random_dag(Random(1), 1700)
@@ -193,6 +203,35 @@ class HonestTests(TestCase):
         world.ready("one", Node([*common, *theirs]))
         world.run()
         self.assertTrue(world.has([*common, *ours, *theirs]))
+        self.assertEqual(world.dropped, {})
+
+    def test_blocks_that_are_sent_twice_since_they_were_asked_for_twice_are_no_flood(self) -> None:
+        """Asked for again when the lists were followed from further below; the first answers come late."""
+        parent, child = chain_of(2, GENESIS, 500)
+        large = [large_block(GENESIS, 800, 0)]
+        while len(large) < 25:
+            large.append(large_block(large[-1], 800, 0))
+        late: list[Message] = []
+
+        def alter(question: Message, answers: list[Message]) -> list[Message]:
+            if len(node.heard) == 1:
+                return on_lists(lambda vectors: [each for each in vectors if each.hash != parent.hash])(
+                    question, answers
+                )
+            if len(node.heard) == 2:
+                late.extend(each for each in answers if each != child)
+                return [child]
+            return answers
+
+        node = Node([parent, child, *large], alter)
+        world = World(one=node)
+        world.run()
+        self.assertEqual(len(late), 25)
+        self.assertTrue(world.has([parent, child, *large]))
+        for block in late:
+            world.say("one", block)
+        world.run()
+        self.assertEqual(world.sync.in_step, ["one"])
         self.assertEqual(world.dropped, {})
 
     def test_one_that_is_behind_us(self) -> None:
@@ -508,11 +547,7 @@ class FloodTests(TestCase):
 
     def test_large_known_blocks_sent_again_and_again(self) -> None:
         """Fewer of them: each of their transactions is hashed."""
-        coinbase = self.blocks[3].transactions[0]
-        listed_twice = [Tx(inputs=coinbase.inputs, outputs=coinbase.outputs, lock_time=each) for each in range(800)]
-        root, _ = merkle_root([each.txid for each in listed_twice])
-        header = BlockHeader(prev=self.blocks[3].header.prev, merkle_root=root, time=self.blocks[3].header.time)
-        block = Block(header, parents=self.blocks[3].parents, transactions=listed_twice)
+        block = large_block(self.blocks[3], 800, 0)
         self.world.say("honest", block)
         self.assertIn(block.hash, self.world.index)
         self.assertEqual(self.say_until_dropped(block, 30), 19)

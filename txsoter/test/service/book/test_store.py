@@ -18,7 +18,7 @@ from txsoter.networks import REGTEST, SIMNET, TESTNET1, Network
 from txsoter.service.book.known import Row
 from txsoter.service.book.places import Place
 from txsoter.service.book.store import FILE, BookDamaged, BookError, Changes, Kept, Store, read_book
-from txsoter.service.state_file import StateFile
+from txsoter.state_file import StateFile
 from txsoter.test.programs import ROOT
 from txsoter.test.service.book.support import NOW, SOURCE, FolderCase, at, ip
 
@@ -163,7 +163,7 @@ class FolderTests(StoreCase):
         self.path.rmdir()
         self.path.write_bytes(whole)
         self.assertEqual(self.kept().rows, [row(0)])
-        with patch("txsoter.service.state_file.transaction", side_effect=sqlite3.OperationalError("disk I/O error")):
+        with patch("txsoter.state_file.transaction", side_effect=sqlite3.OperationalError("disk I/O error")):
             self.refused("disk I/O error", FILE)
         # it lets go of the folder
         self.assertEqual(self.kept().rows, [row(0)])
@@ -323,7 +323,7 @@ class DamageTests(StoreCase):
         self.addCleanup(reader.close)
         self.assertEqual(reader.execute("SELECT count(*) FROM address").fetchone(), (4,))
         malformed = sqlite3.DatabaseError("malformed")
-        with patch("txsoter.service.state_file.transaction", side_effect=[malformed, nullcontext(Mock())]):
+        with patch("txsoter.state_file.transaction", side_effect=[malformed, nullcontext(Mock())]):
             self.assertRaises(BookDamaged, store.write, Changes([row(5)]))
         self.assertTrue(Path(f"{self.folder / self.NAME}-wal").exists())
         store.write(Changes([row(6)]))
@@ -355,7 +355,7 @@ class DamageTests(StoreCase):
         store = self.open()
         key = store.load().key
         with (
-            patch("txsoter.service.state_file.transaction", side_effect=sqlite3.DatabaseError("malformed")),
+            patch("txsoter.state_file.transaction", side_effect=sqlite3.DatabaseError("malformed")),
             patch.object(os, "open", side_effect=OSError(errno.ENOSPC, "No space left on device")),
         ):
             self.assertRaises(OSError, store.write, Changes([row(1)]))
@@ -388,6 +388,14 @@ class ReadTests(StoreCase):
         before = {each.name: each.read_bytes() for each in self.folder.iterdir()}
         self.assertEqual(len(read_book(self.folder).rows), 2)
         self.assertEqual({each.name: each.read_bytes() for each in self.folder.iterdir()}, before)
+
+    def test_damaged(self) -> None:
+        """One that is damaged is left as it is."""
+        self.fill()
+        self.sql("UPDATE meta SET value = x'00' WHERE name = 'key'")
+        before = self.path.read_bytes()
+        self.assert_unreadable("is damaged: it does not say whose it is")
+        self.assertEqual(self.path.read_bytes(), before)
 
     def test_odd_names(self) -> None:
         """Folders may have names that mean something in a URI."""

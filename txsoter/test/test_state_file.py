@@ -7,7 +7,7 @@ from typing import Any
 
 from txsoter import SIMNET
 from txsoter.errors import LocalError
-from txsoter.service.state_file import Damage, FileKind, StateDamaged, StateError, StateFile, read_state
+from txsoter.state_file import Damage, FileKind, StateDamaged, StateError, StateFile, read_state
 from txsoter.test.service.book.support import NOW, FolderCase
 
 

@@ -1,4 +1,4 @@
-"""A SQLite file in the folder of ``--state``: whole whenever the process or the machine stops, and used by one process.
+"""A file of state: SQLite, so that it is whole whenever the process or the machine stops.
 
 Nothing here knows Twisted. A file is used by one thread at a time, and may go from one to another.
 """
