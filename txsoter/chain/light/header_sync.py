@@ -306,9 +306,7 @@ class HeaderSync:
         height = None if is_stale else peer.asked.pop(block_hash, None)
         is_asked = height is not None
         if is_asked:
-            if not self._waiting:
-                self._asked_of.pop(block_hash, None)
-            elif self._asked_of.get(block_hash) is peer:
+            if self._asked_of.get(block_hash) is peer:
                 del self._asked_of[block_hash]
             peer.due = now + self._timeout if peer.asked or peer.listing is not None else None
         else:
@@ -383,13 +381,16 @@ class HeaderSync:
     # -- going on ------------------------------------------------------------------------------
 
     def _continue(self, peer: SyncPeer, now: float) -> None:
-        """Ask a peer for the next blocks, and for the next list in time."""
+        """Ask a peer for the next list, and for the next blocks.
+
+        The list first: nodes answer in order, and it should be there before the last of these blocks is.
+        """
+        is_list_due = peer.cursor is not None and (peer.end is None or peer.next_pass <= now)
+        if is_list_due and peer.listing is None and len(peer.wanted) <= LISTED:
+            self._ask_for_list(peer, now)
         if peer.wanted and len(peer.asked) <= WINDOW // 2:
             self._ask_for_blocks(peer, now)
-        if peer.cursor is not None:
-            if peer.listing is None and len(peer.wanted) < LISTED and (peer.end is None or peer.next_pass <= now):
-                self._ask_for_list(peer, now)
-        elif not peer.wanted and not peer.asked:
+        if peer.cursor is None and not peer.wanted and not peer.asked:
             self._pass_over(peer, now)
 
     def _ask_for_list(self, peer: SyncPeer, now: float) -> None:

@@ -418,14 +418,15 @@ class LiarTests(TestCase):
         self.assertEqual(world.dropped, {"liar": (100, compared)})
 
     def test_lists_made_up_blocks_without_end(self) -> None:
-        def endless(vectors: list[InventoryVector]) -> list[InventoryVector]:
-            first = vectors[0].height
-            return [
-                InventoryVector(InventoryType.BLOCK, (first + each).to_bytes(32, "big"), first + each)
-                for each in range(500)
-            ]
+        def endless(question: Message, answers: list[Message]) -> list[Message]:
+            if not isinstance(question, GetBlocks):
+                return answers
+            assert question.height is not None
+            heights = range(question.height + 1, question.height + 501)
+            made_up = [InventoryVector(InventoryType.BLOCK, (each + 7).to_bytes(32, "big"), each) for each in heights]
+            return [Inv(made_up)]
 
-        self.check(on_lists(endless), 50, "it does not have a block that it told of")
+        self.check(endless, 50, "it does not have a block that it told of")
 
     def test_lists_blocks_without_their_parents(self) -> None:
         """They are genuine, and their parents are in none of its lists, from genesis on."""
