@@ -35,7 +35,7 @@ class Colouring:
     """The blue sets of a graph that grows.
 
     :param keys: of each block, in whose order blocks are tried; kept by the owner of the graph.
-    :param k: how many blue blocks may be in the anticone of another.
+    :param k: number of blue blocks that may be in the anticone of another.
     """
 
     def __init__(self, graph: BlockGraph, keys: list[Any], k: int) -> None:

@@ -55,7 +55,7 @@ class BlockSearch:
     could not agree, or there are too few, the block itself is searched. Bloom filters are used where nobody offers
     committed ones; then two nodes are asked, if there are two, since one could leave out what it likes.
 
-    :param watched: what concerns the program.
+    :param watched: scripts and outputs that concern the program.
     :param tweak: gives a random u32.
     :ivar missed: blocks that nobody has sent.
     """

@@ -18,8 +18,8 @@ __all__ = ["Claims", "FilterDisputes"]
 Claims = dict[SoterPeerProtocol, dict[Hash, Hash]]
 """Of each peer, the filter hash of each block that it has answered for."""
 
-LOOKED_THROUGH = 50
-"""Blocks that are fetched to find the outputs that a disputed block spends."""
+MOST_FETCHED = 50
+"""Blocks that are fetched to find the outputs that one disputed block spends."""
 
 
 class FilterDisputes:
@@ -95,7 +95,7 @@ class FilterDisputes:
     ) -> dict[Outpoint, bytes]:
         """Look for the outputs that a block spends in the blocks below, the nearest first; return those found."""
         found, wanted = dict(known), set(outpoints)
-        left = LOOKED_THROUGH
+        left = MOST_FETCHED
         for height in range(record.height - 1, -1, -1):
             for each in self._index.at_height(height):
                 if not left or found.keys() >= wanted:

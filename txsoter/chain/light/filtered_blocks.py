@@ -60,7 +60,7 @@ class FilteredBlocks:
     A merkle proof shows that a transaction is in a block. It does not show that no other is: a node that leaves out a
     transaction is found out only if another node sends it, and is dropped then.
 
-    :param watched: what the filter has.
+    :param watched: scripts and outputs, which the filter is made of.
     :param tweak: gives a random u32.
     """
 

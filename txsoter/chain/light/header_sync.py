@@ -89,14 +89,14 @@ class HeaderSync:
     order of the lists, so parents come first; one whose parents are missing is not kept, but asked for again behind
     them, when the lists have been followed from further below.
 
-    It has neither clock nor I/O: times are arguments, in seconds of a monotonic clock, and what is to be done is in
+    It has neither clock nor I/O: times are arguments, in seconds of a monotonic clock, and the actions to take are in
     :attr:`outbox`.
 
     :param index: the headers that are known; it changes only by ``take``.
     :param take: adds a record to the index, and is given the block.
     :param check: checks a block, and returns its record, or raises :exc:`~txsoter.errors.InvalidBlock`.
     :param timeout: seconds in which a list, or the next block, has to come.
-    :ivar outbox: what is to be done, in order; taken out by the caller.
+    :ivar outbox: messages to send and peers to drop, in order; taken out by the caller.
     :ivar is_synced: whether a peer's lists have been followed to its tip.
     """
 

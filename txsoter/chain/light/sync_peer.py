@@ -31,7 +31,7 @@ class SyncPeer:
     :param key: the caller's name for it.
     :param now: seconds of a monotonic clock.
     :ivar height: the greatest height that it has told.
-    :ivar since: when it became ready, or leader.
+    :ivar since: time at which it became ready, or leader.
     :ivar taken: blocks of it that were new since then.
     :ivar rate: blocks a second that it gave when its rate was last measured; infinite before.
     :ivar first: the height at which the pass began, or the last one did.

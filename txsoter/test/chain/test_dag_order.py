@@ -38,7 +38,7 @@ def narrow_dag(rng: Random, size: int) -> Blocks:
 
 
 class VectorTests(ChainTestCase):
-    """What the reference makes of DAGs, with nothing remembered: its pure function."""
+    """Orders that the reference computes with nothing remembered: its pure function."""
 
     def check(self, row: dict[str, Any], order: str = "order", feed: str = "blocks") -> None:
         dag, k = dag_of(blocks_of(row, feed)), row.get("k", 3)

@@ -76,7 +76,7 @@ def file_of(data: bytes) -> BlockFile:
 
 
 def found_in(data: bytes) -> list[FoundBlock]:
-    """What the file holds, however it is read."""
+    """Return the contents of the file, which do not depend on how it is read."""
     found = list(file_of(data))
     in_pieces = Pieces(data[start : start + 7] for start in range(0, len(data), 7))
     assert list(BlockFile(io.BufferedReader(in_pieces), SIMNET)) == found
@@ -306,7 +306,7 @@ class DamagedFileTests(TestCase):
         self.assertEqual(positions, sorted(set(positions)))
 
     def test_compressed_files(self) -> None:
-        """What could be read comes first; then the error."""
+        """Blocks that could be read come first; then the error."""
         whole = gzip.compress(b"".join(map(record, RAW * 1000)), 1)
         for damaged, error, least in (
             (whole[:-10], EOFError, 4990),

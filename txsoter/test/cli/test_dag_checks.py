@@ -103,7 +103,7 @@ class DagCheckerTests(TestCase):
         self.assertEqual((checker.failed, checker.waiting), (1, 1))
 
     def test_repeated_blocks(self) -> None:
-        """Whether they wait or not; the genesis block is known without having come."""
+        """They may wait or not; the genesis block is known without having come."""
         genesis = SIMNET.genesis_block
         assert genesis is not None
         checker, failures = checked([genesis, *BLOCKS[:2], *BLOCKS[:2], BLOCKS[5], BLOCKS[5]])
