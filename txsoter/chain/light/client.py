@@ -340,7 +340,7 @@ class LightClient(MultiService):
             return
         now = self._now()
         if isinstance(message, Block):
-            if self._watching.was_asked(peer, message.hash):
+            if self._watching.was_asked(peer, message):
                 return
             sync.block_received(peer, message, now)
         elif isinstance(message, Inv):

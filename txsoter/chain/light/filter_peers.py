@@ -91,12 +91,14 @@ class FilterPeers:
         talking = [each for each in found if self._silence.get(each, 0) < PATIENCE]
         return (talking if len(talking) >= needed else found)[:MOST_ASKED]
 
-    def was_asked(self, peer: SoterPeerProtocol, block_hash: Hash) -> bool:
+    def was_asked(self, peer: SoterPeerProtocol, block: Block) -> bool:
         """Return whether a block that has come was asked of the peer by :meth:`block`; once for each."""
-        fetching = self._fetching.get(peer, set())
-        was_asked = block_hash in fetching
-        fetching.discard(block_hash)
-        return was_asked
+        fetching = self._fetching.get(peer)
+        # before the hash is computed: of most blocks it is not needed here
+        if not fetching or block.hash not in fetching:
+            return False
+        fetching.remove(block.hash)
+        return True
 
     def bloom_lock(self, peer: SoterPeerProtocol) -> DeferredLock:
         """Return the lock of a peer's bloom filter: a connection has one."""

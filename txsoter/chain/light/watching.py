@@ -26,7 +26,7 @@ from txsoter.chain.light.watched import Concerns, Watched, WatchedTransaction
 from txsoter.clock import monotonic
 from txsoter.errors import FieldError, LocalError
 from txsoter.peer.protocol import SoterPeerProtocol
-from txsoter.wire import Hash
+from txsoter.wire import Block, Hash
 
 __all__ = ["Watch", "Watching"]
 
@@ -152,9 +152,9 @@ class Watching:
             self._sync.peers_changed()
             self._changes.note()
 
-    def was_asked(self, peer: SoterPeerProtocol, block_hash: Hash) -> bool:
+    def was_asked(self, peer: SoterPeerProtocol, block: Block) -> bool:
         """Return whether a block that has come was asked for here; once for each."""
-        return self._peers.was_asked(peer, block_hash)
+        return self._peers.was_asked(peer, block)
 
     # -- watches -------------------------------------------------------------------------------
 
