@@ -136,7 +136,7 @@ class FormatTests(TestCase):
     def test_an_empty_file(self) -> None:
         self.assertEqual(found_in(b""), [])
         self.assertEqual(
-            found_in(b"\n"), [FoundBlock(0, None, "payload ends too early; the rest of the file is not read")]
+            found_in(b"\n"), [FoundBlock(0, None, "no block: payload ends too early; the rest of the file is not read")]
         )
 
 
@@ -152,7 +152,7 @@ class RawBlockTests(TestCase):
 
     def test_the_end_is_missing(self) -> None:
         at = len(RAW[0])
-        expected = [(at, f"payload ends too early; {NO_FURTHER}")]
+        expected = [(at, f"no block: payload ends too early; {NO_FURTHER}")]
         for cut in (1, 79, len(RAW[1]) - 1):
             self.assertEqual(problems(RAW[0] + RAW[1][:cut]), expected)
 
