@@ -17,7 +17,7 @@ Call = Callable[[], Any]
 
 
 class Library:
-    """What one library can do; None where it cannot.
+    """The calls of one library; None where it has none.
 
     Each method gets ready, and returns the call to measure.
     """

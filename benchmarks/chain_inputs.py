@@ -1,4 +1,4 @@
-"""What the chain suite measures with: the same in every run, from a fixed seed."""
+"""Inputs of the chain suite: the same in every run, from a fixed seed."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ class StateError(LocalError):
     """A file of ``--state``, or its folder, that cannot be used.
 
     :ivar path: of what.
-    :ivar problem: what is wrong with it, in words.
-    :ivar limit: what is allowed, in words.
+    :ivar problem: the fault, in words.
+    :ivar limit: the allowed values, in words.
     """
 
     def __init__(self, path: Path, problem: str, limit: str) -> None:
@@ -48,9 +48,9 @@ class StateError(LocalError):
 class StateDamaged(LocalError):
     """A file that is damaged. It has been set aside, and a new one begun.
 
-    :ivar aside: where it is now.
-    :ivar problem: what SQLite says.
-    :cvar what: what the file is, in words.
+    :ivar aside: its path now.
+    :ivar problem: the fault, in SQLite's words or ours.
+    :cvar what: the kind of the file, in words.
     """
 
     what = "file"
@@ -65,7 +65,7 @@ class StateDamaged(LocalError):
 
 
 class Damage(Exception):
-    """What shows that a file is damaged, other than what SQLite raises."""
+    """A sign that a file is damaged, besides the errors of SQLite."""
 
 
 @attrs.frozen(kw_only=True)
@@ -108,7 +108,7 @@ class StateFile:
     :param network: whose data it has.
     :param seconds: tells the time, for the name of what is set aside.
     :param meta: other values of the ``meta`` table of a file that is begun.
-    :ivar damaged: what was found when it was opened, if it was damaged.
+    :ivar damaged: the damage found when it was opened or read, or None.
     :ivar meta: the ``meta`` table.
     :raises StateError: of the kind's own class, when the folder cannot be used, or holds the file of something else.
     """
@@ -254,7 +254,7 @@ class StateFile:
             raise self._renew(error) from None
 
     def close(self) -> None:
-        """Let go of the file, and of the folder."""
+        """Close the file, and release the folder."""
         try:
             if self._connection is not None:
                 self._connection.close()
@@ -322,7 +322,7 @@ def _locked(folder: Path, kind: FileKind) -> sqlite3.Connection:
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:
-    """Whether a file is new: nothing is in it, and nobody has called it theirs."""
+    """Return whether a file is new: nothing is in it, and no application has marked it."""
     marks = (_pragma(connection, "application_id"), _pragma(connection, "user_version"))
     return marks == (0, 0) and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
@@ -332,7 +332,7 @@ def _pragma(connection: sqlite3.Connection, name: str) -> Any:
 
 
 def _checked_meta(connection: sqlite3.Connection, path: Path, kind: FileKind) -> dict[str, bytes]:
-    """What the file says of itself."""
+    """Return the table ``meta``, once application, format and tables are those of the kind."""
     if _pragma(connection, "application_id") != kind.application:
         raise kind.error(path, "is something else's database", f"{kind.what}, or not there yet")
     version = _pragma(connection, "user_version")

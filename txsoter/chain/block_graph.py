@@ -104,7 +104,7 @@ class BlockGraph:
             later[number] = outside
 
     def is_ancestor(self, number: int, other: int) -> bool:
-        """Whether ``number`` is in the past of ``other``."""
+        """Return whether ``number`` is in the past of ``other``."""
         low, bits = self._earlier[other]
         return number < other and (number < low or not bits >> number - low & 1)
 

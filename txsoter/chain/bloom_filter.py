@@ -29,7 +29,7 @@ class BloomFilter:
 
     It needs mmh3, which the extra ``chain`` installs.
 
-    :param elements: how many pieces of data it will hold at the rate given.
+    :param elements: number of pieces of data that it can have at the rate given.
     :param false_positive_rate: the share of other data that it matches; taken as 1e-9 at least, 1 at most.
     :param tweak: u32, added to the seeds; a random one keeps filters of the same data apart.
     :param flags: see :class:`~txsoter.wire.BloomUpdate`.
@@ -122,7 +122,7 @@ class BloomFilter:
         return True
 
     def matches_tx(self, tx: Tx) -> bool:
-        """Whether a transaction concerns the set: by its id, what its scripts push, or the outputs it spends.
+        """Return whether a transaction concerns the set: by its id, what its scripts push, or the outputs it spends.
 
         An output that matches is added to the set, if :attr:`flags` has it so, to match what will spend it.
         """

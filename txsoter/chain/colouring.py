@@ -35,7 +35,7 @@ class Colouring:
     """The blue sets of a graph that grows.
 
     :param keys: of each block, in whose order blocks are tried; kept by the owner of the graph.
-    :param k: how many blue blocks may be in the anticone of another.
+    :param k: number of blue blocks that may be in the anticone of another.
     """
 
     def __init__(self, graph: BlockGraph, keys: list[Any], k: int) -> None:
@@ -109,15 +109,23 @@ class Colouring:
         :param top: the greatest height in the area.
         """
         graph = self._graph
-        best, most, chosen = 0, -1, -1
-        for parent in sorted(parents, key=self._keys.__getitem__):
+        candidates = []
+        for rank, parent in enumerate(sorted(parents, key=self._keys.__getitem__)):
             others = area & ~graph.near_past(parent) & ~(1 << parent)
+            blue = self.blue_set(parent)
+            candidates.append((-blue.bit_count() - others.bit_count(), rank, parent, others, blue))
+        # the largest bound first: thousands of tips that branch off far below need not be tried
+        candidates.sort()
+        best, most, first, chosen = 0, -1, -1, -1
+        for bound, rank, parent, others, blue in candidates:
+            if -bound < most:
+                break
             if any(child < number and graph.is_ancestor(child, number) for child in graph.children[parent]):
                 others &= ~graph.near_future(parent)
-            blue = self._spread(others, area, self.blue_set(parent), self._k, top)
+            blue = self._spread(others, area, blue, self._k, top)
             size = blue.bit_count()
-            if size > most:
-                best, most, chosen = blue, size, parent
+            if size > most or (size == most and rank < first):
+                best, most, first, chosen = blue, size, rank, parent
         added = members(best & ~self.blue_set(chosen))
         return Colour(chosen, tuple(added)), best
 

@@ -119,13 +119,13 @@ class Dag(Generic[Id]):
         return self._named(self._graph.anticone(self._number(id)))
 
     def is_ancestor(self, ancestor: Id, id: Id) -> bool:
-        """Whether ``ancestor`` is in the past of ``id``; no block is in its own."""
+        """Return whether ``ancestor`` is in the past of ``id``; no block is in its own."""
         return self._graph.is_ancestor(self._number(ancestor), self._number(id))
 
     def blue_set(self, k: int = K, tip: Id | None = None) -> set[Id]:
         """Return the ids of the blue blocks, as the node colours them.
 
-        :param k: how many blue blocks may be in the anticone of another; the node's is 3.
+        :param k: number of blue blocks that may be in the anticone of another; the node's is 3.
         :param tip: the block whose past, and itself, is coloured, as the node's ``getdagcoloring`` does with the last
             that it connected; None for the whole DAG.
         """

@@ -31,8 +31,8 @@ def encode(values: Iterable[int], p: int) -> bytes:
 def decode(coded: bytes, count: int, p: int, span: int) -> list[int]:
     """Return the numbers in ``coded``, ascending.
 
-    :param count: how many there are; nothing is allocated for more than fit.
-    :param span: what each must be below.
+    :param count: their number; nothing is allocated for more than fit.
+    :param span: each must be below it.
     :raises InvalidProof: when they end early, are out of range, or have bytes behind them. The bits that fill up the
         last byte may be anything, as in Bitcoin Core.
     """

@@ -90,7 +90,7 @@ class GolombFilter:
         return self.match_any((item,))
 
     def match_any(self, items: Iterable[bytes]) -> bool:
-        """Whether any of ``items`` is in the filter; no, for a filter of nothing."""
+        """Return whether any of ``items`` is in the filter; False for a filter of nothing."""
         values = self._values
         return bool(values) and any(value in values for value in _hashed(self._key, items, self._span))
 

@@ -32,7 +32,7 @@ def merkle_block(block: Block, matches: Callable[[Tx], bool] | Collection[bytes 
 
 
 def _chosen(txids: Sequence[bytes], matches: Collection[bytes | int]) -> list[bool]:
-    """Whether each transaction is among the ids or positions, or its own bool."""
+    """Return for each transaction whether it is among the ids or positions, or its own bool."""
     if all(isinstance(each, bool) for each in matches) and len(matches) == len(txids):
         return [bool(each) for each in matches]
     position_of = {txid: position for position, txid in enumerate(txids)}

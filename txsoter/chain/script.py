@@ -19,7 +19,7 @@ class Operation(NamedTuple):
     """A step of a script.
 
     :param opcode: its first byte.
-    :param data: what it pushes, where that stands in the script; empty for OP_0.
+    :param data: the bytes that it pushes, if they are in the script; empty for OP_0.
     """
 
     opcode: int
@@ -57,7 +57,7 @@ def pushed_data(script: bytes) -> list[bytes]:
 
 
 def is_unspendable_data(script: bytes) -> bool:
-    """Whether it is OP_RETURN with nothing but pushes behind it, small numbers included."""
+    """Return whether a script is OP_RETURN with nothing but pushes behind it, small numbers included."""
     if not script or script[0] != OP_RETURN:
         return False
     found = operations(script[1:])
@@ -65,7 +65,7 @@ def is_unspendable_data(script: bytes) -> bool:
 
 
 def holds_public_keys(script: bytes) -> bool:
-    """Whether it is a public key and OP_CHECKSIG, or a standard multisig of public keys."""
+    """Return whether a script is a public key and OP_CHECKSIG, or a standard multisig of public keys."""
     found = operations(script)
     if found is None or len(found) < 2:
         return False

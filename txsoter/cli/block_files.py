@@ -103,7 +103,9 @@ class BlockFile:
                 except MalformedMessage as error:
                     # it may go on behind the window
                     if len(data) < size or size == MAX_BLOCK:
-                        yield FoundBlock(window.offset, None, f"{error.reason}; the rest of the file is not read")
+                        yield FoundBlock(
+                            window.offset, None, f"no block: {error.reason}; the rest of the file is not read"
+                        )
                         return
             yield FoundBlock(window.offset, block)
             window.skip(used)

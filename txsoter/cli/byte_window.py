@@ -16,7 +16,7 @@ class ByteWindow:
     """The next bytes of a file.
 
     :ivar offset: bytes of the file that were passed.
-    :ivar error: why no more can be read, if the file does not end there.
+    :ivar error: the error that ended reading before the end of the file, or None.
     """
 
     def __init__(self, stream: BufferedReader | gzip.GzipFile) -> None:

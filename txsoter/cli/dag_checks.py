@@ -23,7 +23,7 @@ Where = TypeVar("Where")
 class FailedBlock(NamedTuple, Generic[Where]):
     """A block that breaks a rule.
 
-    :param where: where it was found.
+    :param where: its location, as the caller gave it.
     """
 
     where: Where
@@ -52,8 +52,8 @@ class DagChecker(Generic[Where]):
     :param now: gives the time in seconds since 1970.
     :ivar index: the headers of the blocks that pass, and whose ancestors all do.
     :ivar checked: blocks that were looked at.
-    :ivar failed: how many of them broke a rule.
-    :ivar repeated: how many had passed before.
+    :ivar failed: number of those that broke a rule.
+    :ivar repeated: number of those that had passed before.
     """
 
     def __init__(self, network: Network, now: Callable[[], float]) -> None:

@@ -63,7 +63,7 @@ SHOWN_MISSING = 20
 """Missing parents that the text names."""
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """A position in a file, in bytes or lines."""
 
     file: str
@@ -95,10 +95,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 class Verification:
-    """What the files hold, and what is wrong with it."""
+    """The blocks of files, and the faults in them."""
 
     def __init__(self, options: argparse.Namespace, progress: Progress) -> None:
-        self.checker: DagChecker[Place] = DagChecker(options.network, time.time)
+        self.checker: DagChecker[Location] = DagChecker(options.network, time.time)
         self._network = options.network
         self._as_json = options.json
         self._progress = progress
@@ -110,14 +110,14 @@ class Verification:
 
     def read(self, name: str) -> None:
         """Check the blocks of a file."""
-        place = Place(name, "byte", 0)
+        place = Location(name, "byte", 0)
         blocks = None
         try:
             with open(0 if name == "-" else name, "rb", closefd=name != "-") as stream:
                 blocks = BlockFile(stream, self._network)
                 found = None
                 for found in blocks:
-                    place = Place(name, blocks.unit, found.position)
+                    place = Location(name, blocks.unit, found.position)
                     if found.block is None:
                         self._unreadable += 1
                         self._print(place, None, "encoding", found.problem)
@@ -135,11 +135,11 @@ class Verification:
         if blocks is not None:
             self._others += blocks.others
 
-    def _print_failures(self, failures: Iterable[FailedBlock[Place]]) -> None:
+    def _print_failures(self, failures: Iterable[FailedBlock[Location]]) -> None:
         for place, error in failures:
             self._print(place, error, error.rule, error.reason)
 
-    def _print(self, place: Place, error: InvalidBlock | None, rule: str, reason: str) -> None:
+    def _print(self, place: Location, error: InvalidBlock | None, rule: str, reason: str) -> None:
         if sys.stdout.isatty():
             self._progress.clear()
         block_hash = None if error is None else str(error.block_hash)

@@ -1,4 +1,4 @@
-"""The files of state; more of them is tested where they are used: the address book's, the headers'."""
+"""The files of a service's state; more of them is tested where they are used: the address book's, the headers'."""
 
 from __future__ import annotations
 

@@ -272,8 +272,8 @@ class Block(Message):
         A genesis block, which has neither parents nor a proof, does not pass: know it by its hash.
 
         :param now: seconds since 1970; None for the system's clock.
-        :param median_time: seconds since 1970, which the block's time must exceed: the median of the 11 times from its
-            newest parent along the newest parent of each; None where the caller does not know them.
+        :param median_time: seconds since 1970, which the block's time must exceed: the median of 11 times, those of
+            its newest parent and along the parent that each block lists first; None where they are not known.
         :raises InvalidBlock: naming the rule that it breaks.
         """
         if not self.parents:
@@ -281,9 +281,10 @@ class Block(Message):
         self.verify()
         mined, latest = self.header.time, (wall_clock() if now is None else now) + MAX_TIME_AHEAD
         if mined > latest:
-            raise self._invalid("time", f"its time is {mined}, at most {latest:.0f} is taken now")
+            raise self._invalid("time too new", f"its time is {mined}, at most {latest:.0f} is taken now")
         if median_time is not None and mined <= median_time:
-            raise self._invalid("time", f"its time is {mined}, not above the median of its ancestors, {median_time}")
+            words = f"its time is {mined}, not above the median of its ancestors, {median_time}"
+            raise self._invalid("time too old", words)
         try:
             check_cycle(self.hash[:16], self.nonces)
         except InvalidProof as error:

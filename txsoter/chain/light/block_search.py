@@ -11,11 +11,12 @@ from twisted.logger import Logger
 
 from txsoter.chain.light.filter_checks import check_filter, created_outputs, decoded_filter
 from txsoter.chain.light.filter_hashes import computed_header
-from txsoter.chain.light.filter_peers import INVALID, UNANSWERED, FilterPeers
+from txsoter.chain.light.filter_peers import UNANSWERED, FilterPeers
 from txsoter.chain.light.filter_sync import FilterSync
 from txsoter.chain.light.filtered_blocks import FilteredBlocks, Sighting
 from txsoter.chain.light.header_index import HeaderIndex
 from txsoter.chain.light.header_record import HeaderRecord
+from txsoter.chain.light.penalties import INVALID
 from txsoter.chain.light.watched import Watched
 from txsoter.chain.merkle_proof import merkle_block
 from txsoter.errors import InvalidProof
@@ -54,7 +55,7 @@ class BlockSearch:
     could not agree, or there are too few, the block itself is searched. Bloom filters are used where nobody offers
     committed ones; then two nodes are asked, if there are two, since one could leave out what it likes.
 
-    :param watched: what concerns the program.
+    :param watched: scripts and outputs that concern the program.
     :param tweak: gives a random u32.
     :ivar missed: blocks that nobody has sent.
     """

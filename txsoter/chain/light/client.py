@@ -66,11 +66,11 @@ class LightClient(MultiService):
         them.
     :param folder: for the headers; None to keep them in memory only.
     :param check_proofs: whether proof of work is checked.
-    :param scores: where misbehaviour is noted, such as a node's; by default nowhere.
+    :param scores: notes misbehaviour, such as a node's; None to note it nowhere.
     :param retry_policy: as a :class:`~txsoter.service.PeerService` takes it.
     :param timeout: seconds in which a peer has to send a list, or the next block.
     :param filter_peers: peers that have to agree about a block's committed filter; 1 believes whoever answers.
-    :param worker: where the file is read and written; by default a thread of its own.
+    :param worker: reads and writes the file; by default a thread of its own.
     :ivar config: to make peers with that are followed.
     :ivar peers: a :class:`~txsoter.service.PeerService`, which runs while the client does.
     :ivar store: the headers.
@@ -105,7 +105,7 @@ class LightClient(MultiService):
             on_getheaders=config.listeners.on_getheaders or nothing.on_getheaders,
             on_getdata=config.listeners.on_getdata or nothing.on_getdata,
         )
-        self.config = config.replace(listeners=observed(listeners, [_Ears(self)]))
+        self.config = config.replace(listeners=observed(listeners, [_PeerEvents(self)]))
         self.store = HeaderStore(config.network, clock, folder, check_proofs, worker)
         self.peers = PeerService(self.config, clock, retry_policy, observers=[] if scores is None else [scores])
         MultiService.addService(self, self.peers)
@@ -353,8 +353,8 @@ class LightClient(MultiService):
             self._drain()
 
 
-class _Ears(Observer):
-    """Tells a client of its peers."""
+class _PeerEvents(Observer):
+    """Passes the events of peers on to a client."""
 
     def __init__(self, client: LightClient) -> None:
         self._client = client

@@ -56,7 +56,7 @@ def check_filter(data: bytes, block: Block, spent: Mapping[Outpoint, bytes]) -> 
     """Check a filter against its block.
 
     :param spent: scripts of outputs that the block's inputs name, as far as they have been found.
-    :return: how many of its items are known scripts.
+    :return: the number of known scripts among its items.
     :raises InvalidProof: naming the rule: of the decoding, ``"output scripts"`` or ``"items of the filter"``.
     """
     found = decoded_filter(block.hash, data)

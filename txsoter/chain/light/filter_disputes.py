@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from txsoter.chain.light.filter_checks import Outpoint, best_filter, check_filter, created_outputs, spent_outpoints
-from txsoter.chain.light.filter_peers import INVALID, FilterPeers
+from txsoter.chain.light.filter_peers import FilterPeers
 from txsoter.chain.light.header_index import HeaderIndex
 from txsoter.chain.light.header_record import HeaderRecord
+from txsoter.chain.light.penalties import INVALID
 from txsoter.errors import InvalidProof
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.wire import Block, Hash, double_sha256
@@ -17,8 +18,8 @@ __all__ = ["Claims", "FilterDisputes"]
 Claims = dict[SoterPeerProtocol, dict[Hash, Hash]]
 """Of each peer, the filter hash of each block that it has answered for."""
 
-LOOKED_THROUGH = 50
-"""Blocks that are fetched to find the outputs that a disputed block spends."""
+MOST_FETCHED = 50
+"""Blocks that are fetched to find the outputs that one disputed block spends."""
 
 
 class FilterDisputes:
@@ -94,7 +95,7 @@ class FilterDisputes:
     ) -> dict[Outpoint, bytes]:
         """Look for the outputs that a block spends in the blocks below, the nearest first; return those found."""
         found, wanted = dict(known), set(outpoints)
-        left = LOOKED_THROUGH
+        left = MOST_FETCHED
         for height in range(record.height - 1, -1, -1):
             for each in self._index.at_height(height):
                 if not left or found.keys() >= wanted:

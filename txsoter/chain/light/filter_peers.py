@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherResults
 
 from txsoter.chain.light.header_record import HeaderRecord
+from txsoter.chain.light.penalties import BROKEN, INVALID
 from txsoter.errors import InvalidBlock, RequestFailed, RequestNotFound, SendQueueFull
 from txsoter.peer.protocol import SoterPeerProtocol
 from txsoter.wire import (
@@ -27,15 +28,9 @@ from txsoter.wire import (
 )
 from txsoter.wire.cfilters import REGULAR_FILTER
 
-__all__ = ["BROKEN", "INVALID", "UNANSWERED", "FilterPeers"]
+__all__ = ["UNANSWERED", "FilterPeers"]
 
 T = TypeVar("T")
-
-INVALID = 100.0
-"""Points for a lie that is proven."""
-
-BROKEN = 50.0
-"""Points for answers that contradict each other."""
 
 PATIENCE = 3
 """Questions in a row that a peer may leave unanswered, and contradictions, until it is noticed."""

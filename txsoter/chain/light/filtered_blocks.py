@@ -7,8 +7,9 @@ from contextlib import aclosing
 from typing import NamedTuple
 
 from txsoter.chain.bloom_filter import BloomFilter
-from txsoter.chain.light.filter_peers import INVALID, FilterPeers
+from txsoter.chain.light.filter_peers import FilterPeers
 from txsoter.chain.light.header_record import HeaderRecord
+from txsoter.chain.light.penalties import INVALID
 from txsoter.chain.light.watched import Concerns, Watched
 from txsoter.errors import InvalidProof
 from txsoter.peer.protocol import SoterPeerProtocol
@@ -59,7 +60,7 @@ class FilteredBlocks:
     A merkle proof shows that a transaction is in a block. It does not show that no other is: a node that leaves out a
     transaction is found out only if another node sends it, and is dropped then.
 
-    :param watched: what the filter has.
+    :param watched: scripts and outputs, which the filter is made of.
     :param tweak: gives a random u32.
     """
 

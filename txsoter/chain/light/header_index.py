@@ -139,7 +139,7 @@ class HeaderIndex:
         :param nonces: of the block's proof of work.
         :param now: seconds since 1970.
         :raises InvalidBlock: naming the rule that it breaks: ``"parents"`` (none, or not those that it commits to),
-            ``"known parents"``, ``"time"``, ``"time ahead"``, ``"genesis"`` or one of the proof of work's.
+            ``"known parents"``, ``"time too new"``, ``"time too old"``, ``"genesis"`` or one of the proof of work's.
         :raises FieldError: for arguments of other types.
         """
         return self._checked(pack_header(header), parents, nonces, pack_nonces(nonces), now)
@@ -188,11 +188,11 @@ class HeaderIndex:
         time = int.from_bytes(raw[TIME], "little")
         if time > now + MAX_TIME_AHEAD:
             words = f"its time is {time}, at most {now + MAX_TIME_AHEAD:.0f} is taken now"
-            raise InvalidBlock(block_hash, words, "time ahead")
+            raise InvalidBlock(block_hash, words, "time too new")
         median = self._median_from(self._newest(numbers))
         if time <= median:
             words = f"its time is {time}, not above the median of its ancestors, {median}"
-            raise InvalidBlock(block_hash, words, "time")
+            raise InvalidBlock(block_hash, words, "time too old")
         if self.check_proofs:
             try:
                 check_cycle(block_hash[:16], nonces)

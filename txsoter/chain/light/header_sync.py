@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from txsoter.chain.light.header_index import HeaderIndex
 from txsoter.chain.light.header_record import HeaderRecord
+from txsoter.chain.light.penalties import AHEAD, BROKEN, INVALID, STALLED
 from txsoter.chain.light.sync_peer import SyncPeer
 from txsoter.errors import InvalidBlock
 from txsoter.wire import (
@@ -49,23 +50,14 @@ PASS_EVERY = 60.0
 OLD_LIST_EVERY = 1.0
 """Seconds between lists of heights before those with which it was begun."""
 
-IMPATIENT_AFTER = 5.0
-"""Seconds without a block after which others are asked for those that a peer was asked for."""
+TURN = 60.0
+"""Seconds over which the rate is measured of the peer that is synced from."""
 
-SLOW_AFTER = 60.0
-"""Seconds after which another peer is synced from, if this one gave fewer blocks than as many."""
+FAST = 100.0
+"""Blocks a second from which no other peer is tried instead."""
 
-INVALID = 100.0
-"""Points for a block that breaks a rule, and for lists that contradict blocks: no honest peer has such."""
-
-BROKEN = 50.0
-"""Points for lists that are none, blocks that were listed and are not sent, and floods."""
-
-STALLED = 25.0
-"""Points for an answer that did not come."""
-
-AHEAD = 10.0
-"""Points for a block from the future, which may be the fault of our own clock."""
+ORPHAN = 100
+"""Entries that were not asked for which a block without parents counts as: lists are read again for it."""
 
 _BLOCKS = (InventoryType.BLOCK, InventoryType.WITNESS_BLOCK)
 
@@ -97,14 +89,14 @@ class HeaderSync:
     order of the lists, so parents come first; one whose parents are missing is not kept, but asked for again behind
     them, when the lists have been followed from further below.
 
-    It has neither clock nor I/O: times are arguments, in seconds of a monotonic clock, and what is to be done is in
+    It has neither clock nor I/O: times are arguments, in seconds of a monotonic clock, and the actions to take are in
     :attr:`outbox`.
 
     :param index: the headers that are known; it changes only by ``take``.
     :param take: adds a record to the index, and is given the block.
     :param check: checks a block, and returns its record, or raises :exc:`~txsoter.errors.InvalidBlock`.
     :param timeout: seconds in which a list, or the next block, has to come.
-    :ivar outbox: what is to be done, in order; taken out by the caller.
+    :ivar outbox: messages to send and peers to drop, in order; taken out by the caller.
     :ivar is_synced: whether a peer's lists have been followed to its tip.
     """
 
@@ -186,12 +178,16 @@ class HeaderSync:
                 if peer.cursor is None and not peer.has_caught_up:
                     self._begin(peer, now)
         elif peers:
-            self._lead(peers[0], now)
+            self._lead(max(peers, key=lambda each: each.rate), now)
 
     def _lead(self, peer: SyncPeer, now: float) -> None:
         self._leader = peer
         peer.has_led = True
-        self._begin(peer, now)
+        if peer.is_idle:
+            self._begin(peer, now)
+        else:
+            peer.since, peer.taken = now, 0
+            self._continue(peer, now)
 
     def _begin(self, peer: SyncPeer, now: float) -> None:
         """Follow a peer's lists from some way below our top."""
@@ -305,7 +301,9 @@ class HeaderSync:
         except InvalidBlock as error:
             failure = error
             block_hash = error.block_hash
-        height = peer.asked.pop(block_hash, None)
+        # an orphan that was asked for twice comes twice
+        is_stale = record is None and block_hash in peer.stale
+        height = None if is_stale else peer.asked.pop(block_hash, None)
         is_asked = height is not None
         if is_asked:
             if self._asked_of.get(block_hash) is peer:
@@ -313,6 +311,9 @@ class HeaderSync:
             peer.due = now + self._timeout if peer.asked or peer.listing is not None else None
         else:
             height = peer.stale.pop(block_hash, None)
+            if height is not None and peer.due is not None:
+                # the answers behind it come later
+                peer.due = now + self._timeout
         if record is None:
             assert failure is not None
             self._refuse(peer, failure, height, is_asked, now)
@@ -337,7 +338,7 @@ class HeaderSync:
     def _refuse(self, peer: SyncPeer, error: InvalidBlock, height: int | None, is_asked: bool, now: float) -> None:
         block_hash = error.block_hash
         if error.rule != "known parents":
-            points = AHEAD if error.rule == "time ahead" else INVALID
+            points = AHEAD if error.rule == "time too new" else INVALID
             self._drop(peer, points, f"it sent a block that breaks a rule: {error.rule}", now)
         elif is_asked:
             self._orphan_received(peer, -1 if height is None else height, now)
@@ -355,6 +356,9 @@ class HeaderSync:
 
         :param height: of the block as it was told, or -1.
         """
+        if not peer.spend(ORPHAN, now):
+            self._drop(peer, BROKEN, "its blocks lack parents again and again", now)
+            return
         top = self._index.max_height
         height = min(height, top) if height >= 0 else top
         depth = OVERLAP
@@ -411,6 +415,8 @@ class HeaderSync:
                     waiting = self._waiting.setdefault(each, [])
                     if peer not in waiting:
                         waiting.append(peer)
+                    if peer.waits_since is None:
+                        peer.waits_since = now
                     break
                 asked[each] = height
                 asked_of.setdefault(each, peer)
@@ -418,6 +424,8 @@ class HeaderSync:
             passed.append(each)
         for each in passed:
             del wanted[each]
+        if not wanted:
+            peer.waits_since = None
         if vectors:
             if peer.due is None:
                 peer.due = now + self._timeout
@@ -450,9 +458,13 @@ class HeaderSync:
                 self._consider_leader(peer, now)
             elif peer.has_caught_up and peer.next_pass <= now:
                 self._pass_due(peer, now)
-        for block_hash in list(self._waiting):
+        for block_hash, waiting in list(self._waiting.items()):
             source = self._asked_of.get(block_hash)
-            if source is not None and source.due is not None and source.due - now <= self._timeout - IMPATIENT_AFTER:
+            if source is not None and (
+                source.is_silent(now, self._timeout) or any(each.waits_long(now) for each in waiting)
+            ):
+                for each in waiting:
+                    each.waits_since = None
                 self._release(source, now)
 
     def _release(self, peer: SyncPeer, now: float) -> None:
@@ -464,15 +476,15 @@ class HeaderSync:
             self._poke(each, now)
 
     def _consider_leader(self, peer: SyncPeer, now: float) -> None:
-        if now - peer.since < SLOW_AFTER:
+        if now - peer.since < TURN:
             return
-        if peer.taken < SLOW_AFTER and len(self._peers) > 1:
-            # others first, it will be compared later
-            self._peers[peer.key] = self._peers.pop(peer.key)
+        peer.rate = peer.taken / (now - peer.since)
+        peer.since, peer.taken = now, 0
+        if peer.rate < FAST and any(each.rate > 2 * peer.rate for each in self._peers.values()):
+            # it will be compared later
             self._release(peer, now)
             self._leader = None
             self._choose_leader(now)
-        peer.since, peer.taken = now, 0
 
     def _pass_due(self, peer: SyncPeer, now: float) -> None:
         if peer.cursor is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 __all__ = ["SyncPeer"]
@@ -15,6 +16,12 @@ UNASKED = 2000.0
 UNASKED_RATE = 50.0
 """As many more may come each second."""
 
+IMPATIENT_AFTER = 5.0
+"""Seconds without an answer after which others are asked for the blocks that a peer was asked for."""
+
+LONGEST_WAIT = 15.0
+"""Seconds that it waits for blocks that others were asked for, however many of them come meanwhile."""
+
 
 class SyncPeer:
     """A peer, and how far its lists of blocks have been followed.
@@ -24,8 +31,9 @@ class SyncPeer:
     :param key: the caller's name for it.
     :param now: seconds of a monotonic clock.
     :ivar height: the greatest height that it has told.
-    :ivar since: when it became ready, or leader.
+    :ivar since: time at which it became ready, or leader.
     :ivar taken: blocks of it that were new since then.
+    :ivar rate: blocks a second that it gave when its rate was last measured; infinite before.
     :ivar first: the height at which the pass began, or the last one did.
     :ivar cursor: the height at which the next list of the pass begins; None if no pass is going on.
     :ivar end: the height at which the pass is over; None for the peer's tip.
@@ -34,6 +42,7 @@ class SyncPeer:
     :ivar wanted: blocks to ask it for, with the heights it told, in order.
     :ivar asked: those it was asked for, with the same heights, and has not sent.
     :ivar stale: the same, of before the pass was begun anew.
+    :ivar waits_since: time since which it waits for blocks that others were asked for, or None.
     :ivar due: time at which it has stalled, or None.
     :ivar has_caught_up: whether its lists were followed to its tip once.
     :ivar has_led: whether it has been synced from before the others.
@@ -58,10 +67,12 @@ class SyncPeer:
         "key",
         "listing",
         "next_pass",
+        "rate",
         "since",
         "stale",
         "taken",
         "unlisted",
+        "waits_since",
         "wanted",
     )
 
@@ -70,6 +81,7 @@ class SyncPeer:
         self.height = height
         self.since = now
         self.taken = 0
+        self.rate = inf
         self.first = 0
         self.cursor: int | None = None
         self.end: int | None = None
@@ -78,6 +90,7 @@ class SyncPeer:
         self.wanted: dict[bytes, int] = {}
         self.asked: dict[bytes, int] = {}
         self.stale: dict[bytes, int] = {}
+        self.waits_since: float | None = None
         self.due: float | None = None
         self.has_caught_up = False
         self.has_led = False
@@ -91,6 +104,11 @@ class SyncPeer:
     def is_in_step(self) -> bool:
         """True if all that it has told has been taken."""
         return self.has_caught_up and not self.wanted and not self.asked
+
+    @property
+    def is_idle(self) -> bool:
+        """True if nothing is asked of it, nor is to be."""
+        return self.cursor is None and not self.wanted and not self.asked
 
     @property
     def takes_announcements(self) -> bool:
@@ -108,6 +126,17 @@ class SyncPeer:
         self.stale.update(self.asked)
         self.asked.clear()
         self.wanted.clear()
+
+    def is_silent(self, now: float, timeout: float) -> bool:
+        """Return whether no answer has come for a while.
+
+        :param timeout: seconds from an answer until it has stalled.
+        """
+        return self.due is not None and self.due - now <= timeout - IMPATIENT_AFTER
+
+    def waits_long(self, now: float) -> bool:
+        """Return whether it has waited too long for blocks that others were asked for."""
+        return self.waits_since is not None and now - self.waits_since >= LONGEST_WAIT
 
     def spend(self, count: int, now: float) -> bool:
         """Note ``count`` entries that were not asked for; return False if these are too many."""

@@ -49,7 +49,7 @@ class FilterTests(ChainTestCase):
             self.assertEqual([bytes.fromhex(query) in bloom for query in row["queries"]], row["match"])
 
     def test_never_one_of_no_bytes(self) -> None:
-        """What the reference makes empty, and then divides by, has a byte here."""
+        """A filter that the reference makes empty, and then divides by, has a byte here."""
         rows = [row for row in vectors.consensus("bloom") if row["kind"] == "size"]
         self.assertEqual({row["filter"] for row in rows}, {""})
         for row in rows:
@@ -132,7 +132,7 @@ class FilterTests(ChainTestCase):
 
 
 class TransactionTests(ChainTestCase):
-    """What of a transaction is matched, and what it adds to the filter."""
+    """Parts of a transaction that are matched, and its additions to the filter."""
 
     def bloom(self, *items: bytes, flags: int = BloomUpdate.NONE) -> BloomFilter:
         bloom = BloomFilter(100, 1e-9, flags=flags)
@@ -167,7 +167,7 @@ class TransactionTests(ChainTestCase):
         self.assertFalse(bloom.matches_tx(Tx(1, [TxIn(TXID, 4)])))
 
     def test_updates(self) -> None:
-        """What spends a matched output is matched: of all of them, of those of public keys, or of none."""
+        """Transactions that spend a matched output are matched: of all of them, of those of public keys, or of none."""
         pays = Tx(1, [TxIn(TXID, 5)], [TxOut(0), TxOut(1, PAY_TO_HASH), TxOut(2, PAY_TO_KEY)])
         for flags, spent in (
             (BloomUpdate.NONE, ()),

@@ -52,7 +52,7 @@ def pictured(dag: Dag[Any], k: int = 3) -> tuple[object, ...]:
 
 
 class StructureTests(ChainTestCase):
-    """Who came before whom."""
+    """Ancestors and descendants."""
 
     def test_an_empty_dag(self) -> None:
         dag: Dag[str] = Dag()
@@ -159,7 +159,7 @@ class WaitingTests(ChainTestCase):
 
 
 class MistakeTests(ChainTestCase):
-    """What a caller may not do."""
+    """Mistakes of callers."""
 
     def test_a_block_twice(self) -> None:
         dag = dag_of({"g": [], "a": ["g"], "b": ["g"], "w": ["x", "a"]})

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from txsoter.chain import Dag, block_graph, colouring
 from txsoter.chain.block_graph import BlockGraph
+from txsoter.chain.colouring import Colouring
 from txsoter.test import vectors
 from txsoter.test.chain import ChainTestCase
 from txsoter.test.chain.plain_dag import PlainDag
@@ -38,7 +39,7 @@ def narrow_dag(rng: Random, size: int) -> Blocks:
 
 
 class VectorTests(ChainTestCase):
-    """What the reference makes of DAGs, with nothing remembered: its pure function."""
+    """Orders that the reference computes with nothing remembered: its pure function."""
 
     def check(self, row: dict[str, Any], order: str = "order", feed: str = "blocks") -> None:
         dag, k = dag_of(blocks_of(row, feed)), row.get("k", 3)
@@ -128,6 +129,16 @@ class ColouringTests(ChainTestCase):
             expected = dag_of(blocks_of(row)).blue_set()
             with patch.object(block_graph, "KEPT", 5), patch.object(colouring, "KEPT", 2):
                 self.assertEqual(dag_of(blocks_of(row)).blue_set(), expected)
+
+    def test_tips_that_cannot_be_selected_are_not_tried(self) -> None:
+        """Thousands on top of the genesis are cheap to mine, and each that is tried has all others to look at."""
+        chain = {f"c{number:03}": [f"c{number - 1:03}"] if number else [] for number in range(600)}
+        tips = {f"{name}{number:03}": ["c000"] for name in "az" for number in range(100)}
+        dag = dag_of({**chain, **tips})
+        with patch.object(Colouring, "_spread", autospec=True, side_effect=Colouring._spread) as spread:
+            self.assertEqual(dag.blue_set(), set(chain))
+        # once for the tip that is selected, once for those beyond the horizon
+        self.assertEqual(spread.call_count, 2)
 
     def test_a_dag_that_is_asked_while_it_grows(self) -> None:
         row = vectors.consensus("dag_order_long")[0]

@@ -76,7 +76,7 @@ def file_of(data: bytes) -> BlockFile:
 
 
 def found_in(data: bytes) -> list[FoundBlock]:
-    """What the file holds, however it is read."""
+    """Return the contents of the file, which do not depend on how it is read."""
     found = list(file_of(data))
     in_pieces = Pieces(data[start : start + 7] for start in range(0, len(data), 7))
     assert list(BlockFile(io.BufferedReader(in_pieces), SIMNET)) == found
@@ -136,7 +136,7 @@ class FormatTests(TestCase):
     def test_an_empty_file(self) -> None:
         self.assertEqual(found_in(b""), [])
         self.assertEqual(
-            found_in(b"\n"), [FoundBlock(0, None, "payload ends too early; the rest of the file is not read")]
+            found_in(b"\n"), [FoundBlock(0, None, "no block: payload ends too early; the rest of the file is not read")]
         )
 
 
@@ -152,7 +152,7 @@ class RawBlockTests(TestCase):
 
     def test_the_end_is_missing(self) -> None:
         at = len(RAW[0])
-        expected = [(at, f"payload ends too early; {NO_FURTHER}")]
+        expected = [(at, f"no block: payload ends too early; {NO_FURTHER}")]
         for cut in (1, 79, len(RAW[1]) - 1):
             self.assertEqual(problems(RAW[0] + RAW[1][:cut]), expected)
 
@@ -306,7 +306,7 @@ class DamagedFileTests(TestCase):
         self.assertEqual(positions, sorted(set(positions)))
 
     def test_compressed_files(self) -> None:
-        """What could be read comes first; then the error."""
+        """Blocks that could be read come first; then the error."""
         whole = gzip.compress(b"".join(map(record, RAW * 1000)), 1)
         for damaged, error, least in (
             (whole[:-10], EOFError, 4990),

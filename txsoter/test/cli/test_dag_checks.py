@@ -86,7 +86,7 @@ class DagCheckerTests(TestCase):
             for false, now, rule in (
                 (no_transactions, NOW, "transactions"),
                 (no_proof, NOW, "20 nonces"),
-                (block, block.header.time - 7201.0, "time"),
+                (block, block.header.time - 7201.0, "time too new"),
             ):
                 checker: DagChecker[None] = DagChecker(SIMNET, lambda now=now: now)  # type: ignore[misc]
                 failed = [each for given in (*before, false) for each in checker.check(given, None)]
@@ -98,12 +98,12 @@ class DagCheckerTests(TestCase):
         times = [NOW] * 3 + [0.0] * 50
         # 1 and 2 wait for 0, after which the clock is set back
         checker, failures = checked([BLOCKS[2], BLOCKS[1], BLOCKS[0]], lambda: times.pop(0))
-        self.assertEqual([(each.where, each.error.rule) for each in failures], [(1, "time ahead")])
+        self.assertEqual([(each.where, each.error.rule) for each in failures], [(1, "time too new")])
         self.assertEqual(checker.missing(), [MissingParent(BLOCKS[1].hash, BLOCKS[2].hash, True)])
         self.assertEqual((checker.failed, checker.waiting), (1, 1))
 
     def test_repeated_blocks(self) -> None:
-        """Whether they wait or not; the genesis block is known without having come."""
+        """They may wait or not; the genesis block is known without having come."""
         genesis = SIMNET.genesis_block
         assert genesis is not None
         checker, failures = checked([genesis, *BLOCKS[:2], *BLOCKS[:2], BLOCKS[5], BLOCKS[5]])

@@ -346,10 +346,12 @@ class CheckTests(TestCase):
         """At most two hours ahead, and above the median of the ancestors."""
         mined = self.block.header.time
         self.block.check(now=mined - 7200)
-        self.assert_invalid(self.block, "time", f"its time is {mined}, at most {mined - 1} is taken", now=mined - 7201)
-        self.assert_invalid(self.block, "time", "not above the median", median_time=mined)
+        self.assert_invalid(
+            self.block, "time too new", f"its time is {mined}, at most {mined - 1} is taken", now=mined - 7201
+        )
+        self.assert_invalid(self.block, "time too old", "not above the median", median_time=mined)
         with patch.object(blocks, "wall_clock", lambda: mined - 7201):
-            self.assert_invalid(self.block, "time", "is taken now")
+            self.assert_invalid(self.block, "time too new", "is taken now")
 
 
 class HeadersTests(WireTestCase):

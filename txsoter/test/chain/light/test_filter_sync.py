@@ -188,7 +188,7 @@ class StrangeTests(FilterSyncTestCase):
 
 class FilterPeersTests(FilterSyncTestCase):
     def test_the_silent_are_asked_last_and_not_if_there_are_enough_others(self) -> None:
-        """What a peer says that it does not have is an answer."""
+        """A peer that says that it does not have something has answered."""
         first, second, third = [connected_pair(server=ServedDag().config).client for _ in range(3)]
         peers = FilterPeers(lambda: [first, second, third], noting([]))
         for _ in range(5):
@@ -288,7 +288,7 @@ class LiarTests(FilterSyncTestCase):
 
     def test_spent_outputs_too_far_below_to_be_looked_for(self) -> None:
         """Nothing is proven then: nobody is dropped, and the filter that most peers have is taken."""
-        with patch.object(filter_disputes, "LOOKED_THROUGH", 1):
+        with patch.object(filter_disputes, "MOST_FETCHED", 1):
             self.assert_none_dropped(self.sync(lying_about(SPENDING, [*basic_filter_items(SPENDING, ()), NOT_THERE])))
 
     def test_a_filter_without_a_spent_script(self) -> None:

@@ -90,7 +90,7 @@ class RuleTests(TestCase):
             # the next edge breaks the cycle, unless it is the one behind it
             other = [*nonces[:-1], nonces[-1] + 1]
             self.refused(index, "one cycle", block.header, parents, other, now)
-            self.refused(index, "time ahead", block.header, parents, nonces, now - 7201)
+            self.refused(index, "time too new", block.header, parents, nonces, now - 7201)
             self.assertEqual(index.check(block.header, parents, nonces, now - 7200).height, height)
             index.add(index.check(block.header, parents, nonces, now))
         self.assertEqual(len(index), 54)
@@ -181,7 +181,7 @@ class MedianTests(TestCase):
         for time in (median, median - 1, 0):
             with self.assertRaises(InvalidBlock) as caught:
                 index.check_block(block_above(blocks[-1:], time=time), NOW)
-            self.assertEqual(caught.exception.rule, "time")
+            self.assertEqual(caught.exception.rule, "time too old")
 
     def test_the_walk_begins_at_the_newest_parent_and_follows_those_that_are_listed_first(self) -> None:
         """As nodes do it: of parents as new as each other the first listed counts."""

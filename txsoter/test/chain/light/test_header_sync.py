@@ -220,7 +220,7 @@ class HonestTests(TestCase):
         while waiting:
             world.say("one", waiting.pop(0))
         world.advance(5)
-        self.assertEqual(world.sync.in_step, ["two", "one"])
+        self.assertEqual(world.sync.in_step, ["one", "two"])
         self.assertEqual(world.dropped, {})
 
     def test_nothing_is_synced_while_another_tells_of_more(self) -> None:

@@ -174,7 +174,7 @@ class LiarTests(TestCase):
         old = block_above(blocks[-1:], time=blocks[9].header.time)
         world = World(liar=Node([*blocks, old]), honest=Node(blocks))
         world.run()
-        self.assertEqual(world.dropped, {"liar": (100, "it sent a block that breaks a rule: time")})
+        self.assertEqual(world.dropped, {"liar": (100, "it sent a block that breaks a rule: time too old")})
         self.assertTrue(world.has(blocks))
 
     def test_sends_blocks_of_the_future(self) -> None:
@@ -183,7 +183,7 @@ class LiarTests(TestCase):
         early = block_above(blocks[-1:], time=blocks[-1].header.time + 10_000_000 + 7300)
         world = World(liar=Node([*blocks, early]), honest=Node(blocks))
         world.run()
-        self.assertEqual(world.dropped, {"liar": (10, "it sent a block that breaks a rule: time ahead")})
+        self.assertEqual(world.dropped, {"liar": (10, "it sent a block that breaks a rule: time too new")})
         self.assertTrue(world.has(blocks))
 
     def first_block(self, change: Callable[[Block], Block], rule: str, blocks: list[Block] | None = None) -> None:

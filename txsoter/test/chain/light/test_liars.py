@@ -178,3 +178,27 @@ class LiarTests(TrialCase):
     def test_the_client_ends_with_the_honest_dag_and_without_the_liar(self) -> None:
         for seed in range(SEEDS):
             self.one(seed)
+
+    def most_lie(self, seed: int) -> None:
+        rng = Random(seed)
+        blocks = random_dag(rng, rng.randrange(20, 60))
+        world = ClientWorld(seed, beat=0.05)
+        liars = [Liar(rng, blocks) for _ in range(2)]
+        honest = world.node(blocks)
+        order = [honest, *(world.node(liar.all, **liar.hooks()) for liar in liars)]
+        rng.shuffle(order)
+        world.dial(*order)
+        world.client.startService()
+        world.network.run(60)
+        new = block_above(blocks[-1:], 5_000_000)
+        honest.announce(new)
+        world.network.run(60)
+        about = (seed, [liar.name for liar in liars])
+        self.assertTrue(world.has([*blocks, new]), about)
+        self.assertIn(honest.at.host, {peer.host for peer in world.client.in_step}, about)
+        self.assertNotIn(honest.at.host, world.dropped, about)
+        world.end()
+
+    def test_two_liars_do_not_outvote_one_honest_node(self) -> None:
+        for seed in range(max(1, SEEDS // 10)):
+            self.most_lie(seed)

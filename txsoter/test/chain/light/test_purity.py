@@ -1,4 +1,4 @@
-"""What decides has no I/O, no clock and no randomness; the file knows SQLite, and no Twisted."""
+"""Modules that decide have no I/O, no clock and no randomness; the file knows SQLite, and no Twisted."""
 
 from __future__ import annotations
 

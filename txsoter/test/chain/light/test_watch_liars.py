@@ -90,7 +90,7 @@ class LyingTests(WatchTestCase):
         liars = [self.story.dag(FILTERS) for _ in range(2)]
         for each in liars:
             each.filters[self.story.spent.hash] = GolombFilter.build(self.story.spent.hash[:16], items)
-        with patch.object(filter_disputes, "LOOKED_THROUGH", 0):
+        with patch.object(filter_disputes, "MOST_FETCHED", 0):
             scene = LightScene([*liars, self.story.dag(FILTERS)])
             self.assert_finds(scene, scene.watch([ALICE]), *self.story.of_alice)
         record = scene.client.index[self.story.spent.hash]
