@@ -87,7 +87,8 @@ class Listeners:
     :ivar on_read: called for every message read and for every failure to read one, before the
         message's own listener: peer, bytes, message or None, error or None.
     :ivar on_write: called for every message when its last byte has been handed to the transport, and
-        for every failure to write one; arguments as for ``on_read``. Not waited for.
+        for every failure to write one; arguments as for ``on_read``. Not waited for. Do not send from it whenever a
+        message failed: that fails again, and goes on for ever.
     :ivar on_ready: called with the peer once both veracks have crossed. Not waited for.
     :ivar on_round_trip: called with the peer and the seconds between a ping of ours and its pong. Not waited for.
     :ivar on_closed: called with the peer and the :class:`~txsoter.CloseReason`, after everything else has been
