@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CYCLE_LENGTH", "check_cycle"]
 
-CYCLE_LENGTH = 20
+CYCLE_LENGTH: Final = 20
 """Edges in a proof."""
 
-MAX_NONCE = 1 << 24
+MAX_NONCE: Final = 1 << 24
 """The highest nonce taken, one more than the graph has edges: the node takes it, too."""
 
 _NODE_MASK: Final = (1 << 24) - 1

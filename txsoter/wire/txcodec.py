@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from txsoter.errors import FieldError, MalformedMessage
 from txsoter.wire.codec import HASH, I32, I64, U32, ListOf, VarBytes, ends_early, read_count, read_varint, write_varint
@@ -28,13 +28,13 @@ __all__ = [
 
 MAX_INPUTS = MAX_PAYLOAD // 41 + 1
 MAX_OUTPUTS = MAX_PAYLOAD // 9 + 1
-MAX_WITNESS_ITEMS = 500_000
-MAX_WITNESS_ITEM = 11_000
+MAX_WITNESS_ITEMS: Final = 500_000
+MAX_WITNESS_ITEM: Final = 11_000
 
 _MARKER_AND_FLAG = b"\0\1"
 _PACK_I32, _PACK_U32, _PACK_I64 = struct.Struct("<i").pack, struct.Struct("<I").pack, struct.Struct("<q").pack
 _PACK_HEAD, _PACK_OUTPOINT = struct.Struct("<iB").pack, struct.Struct("<32sI").pack
-_SHORT = 0xFD
+_SHORT: Final = 0xFD
 """Below it a varint is one byte; the lengths of nearly all scripts are."""
 _LENGTHS = [bytes((size,)) for size in range(_SHORT)]
 # by the script's length: one call an input or output is twice as fast as one a field
