@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from twisted.internet.endpoints import serverFromString
 
+from txsoter.cli.output_files import check_writable, write_file
 from txsoter.command_line import Parser, UsageError
 from txsoter.crawl.crawl_metrics import VisitCounts
 from txsoter.crawl.crawl_outputs import CrawlOutputs, DnsSettings, dns_place
@@ -25,7 +26,7 @@ from txsoter.service.exposition import MetricsService
 from txsoter.service.metrics import Metrics
 from txsoter.service.web.access import loopback_endpoint
 
-__all__ = ["add_output_arguments", "locate_of", "make_outputs", "opened_changes", "write_files"]
+__all__ = ["add_output_arguments", "check_files", "locate_of", "make_outputs", "opened_changes", "write_files"]
 
 FILES = {
     "json": ("json", "JSON"),
@@ -74,9 +75,21 @@ def locate_of(options: argparse.Namespace) -> Locate | None:
     return Places(options.mmdb).locate if options.mmdb else None
 
 
+def check_files(options: argparse.Namespace) -> None:
+    """Check that the files that are wanted can be written.
+
+    :raises OSError: when one cannot.
+    """
+    for option in FILES:
+        path = getattr(options, option.replace("-", "_"))
+        if path not in (None, "-"):
+            check_writable(Path(path))
+
+
 def write_files(options: argparse.Namespace, network_map: NetworkMap, locate: Locate | None) -> bool:
     """Write the files that are wanted; return whether one of them was standard output.
 
+    :raises OSError: when one of them cannot be written.
     :raises PlaceError: when a file of ``--mmdb`` turns out to be damaged.
     """
     told = False
@@ -89,8 +102,7 @@ def write_files(options: argparse.Namespace, network_map: NetworkMap, locate: Lo
             told = True
             sys.stdout.write(text)
         else:
-            # line ends as the formats have them, on every system
-            Path(path).write_text(text, encoding="utf-8", newline="")
+            write_file(Path(path), text)
     return told
 
 
