@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import CannotListenError
 
 from txsoter.cli.crawl_outputs import (
     add_output_arguments,
@@ -22,6 +23,7 @@ from txsoter.cli.crawl_outputs import (
     write_files,
 )
 from txsoter.cli.dialling import in_reactor
+from txsoter.cli.log_lines import warnings_shown
 from txsoter.cli.output import aligned
 from txsoter.clock import monotonic
 from txsoter.command_line import (
@@ -284,7 +286,8 @@ def tell_why(options: argparse.Namespace) -> int:
 async def crawl(reactor: Any, options: argparse.Namespace, named: list[tuple[str, int]]) -> int:
     """Crawl, and print.
 
-    :raises CommandError: when no node answered.
+    :raises CommandError: when no node answered, or a port cannot be opened.
+    :raises OSError: when a file cannot be written.
     """
     now = monotonic(reactor)
     began = now()
@@ -292,7 +295,7 @@ async def crawl(reactor: Any, options: argparse.Namespace, named: list[tuple[str
     check_files(options)
     locate = locate_of(options)
     visits = VisitCounts()
-    with Progress(sys.stderr) as progress, opened_changes(options) as tell:
+    with warnings_shown("txsoter crawl"), Progress(sys.stderr) as progress, opened_changes(options) as tell:
 
         def show(result: VisitResult) -> None:
             visits.add(result)
@@ -305,7 +308,7 @@ async def crawl(reactor: Any, options: argparse.Namespace, named: list[tuple[str
         service.startService()
         try:
             if outputs is not None:
-                outputs.startService()
+                _start(outputs)
             await (service.when_finished() if options.once else Deferred())
         except CancelledError:
             if options.once:
@@ -325,6 +328,17 @@ async def crawl(reactor: Any, options: argparse.Namespace, named: list[tuple[str
     if options.once and not found.reachable:
         raise CommandError(f"no node answered: {_why_not(found, options, named)}")
     return 0
+
+
+def _start(outputs: Any) -> None:
+    """Start services that listen.
+
+    :raises CommandError: when a port cannot be opened.
+    """
+    try:
+        outputs.startService()
+    except (CannotListenError, OverflowError) as error:
+        raise CommandError(str(error)) from None
 
 
 def _line(service: CrawlService) -> str:

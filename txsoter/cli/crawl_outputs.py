@@ -23,7 +23,6 @@ from txsoter.crawl.network_map import NetworkMap
 from txsoter.crawl.places import Places
 from txsoter.errors import FieldError
 from txsoter.service.exposition import MetricsService
-from txsoter.service.metrics import Metrics
 from txsoter.service.web.access import loopback_endpoint
 
 __all__ = ["add_output_arguments", "check_files", "locate_of", "make_outputs", "opened_changes", "write_files"]
@@ -131,7 +130,7 @@ def make_outputs(
 
     :raises UsageError: for arguments that cannot be used.
     """
-    if tell is None and not (options.status or options.metrics or options.dns):
+    if tell is None and not (options.status or options.metrics or options.dns or options.dns_zone):
         return None
     if options.status and find_spec("rustworkx") is None:
         raise UsageError("--status: needs pip install 'txsoter[crawl]'")
@@ -151,10 +150,8 @@ def make_outputs(
         option = "--dns" if error.field == "dns" else f"--dns-{error.field}"
         raise UsageError(f"{option} {error.value}: must be {error.limit}") from None
     if options.metrics is not None:
-        peers = Metrics(tuple, network=options.network.name)
         endpoint = _server(reactor, "metrics", options.metrics)
-        served = MetricsService(peers, endpoint, reactor=reactor, hosts=options.status_host)
-        served.registry.register(outputs.metrics())
+        served = MetricsService(outputs.metrics(), endpoint, reactor=reactor, hosts=options.status_host)
         # any, for Twisted has no types here
         parent: Any = outputs
         parent.addService(served)
@@ -172,6 +169,8 @@ def _server(reactor: Any, option: str, text: str) -> Any:
 
 def _dns(options: argparse.Namespace) -> DnsSettings | None:
     if options.dns is None:
+        if options.dns_zone is not None:
+            raise UsageError("--dns-zone: needs --dns IP:PORT")
         return None
     if options.dns_zone is None:
         raise UsageError("--dns: needs --dns-zone NAME")

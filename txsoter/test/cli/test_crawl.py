@@ -94,7 +94,30 @@ async def test_nobody_there(tmp_path: Path) -> None:
 async def test_name_that_cannot_be_resolved() -> None:
     async with command("crawl", "--once", *TARGET, "--peer", "a..example:1") as program:
         await program.ended()
-    assert_one_line(program, "no node answered: cannot be resolved: a..example")
+    assert (program.code, program.err.splitlines()[-1]) == (
+        1,
+        "txsoter crawl: no node answered: cannot be resolved: a..example",
+    )
+
+
+@over_sockets()
+async def test_warnings_are_shown() -> None:
+    """As lines on standard error; a crawl that can do without goes on."""
+    async with await listening() as port:
+        options = ("--peer", place(port), "--peer", "a..example:1")
+        async with command("crawl", "--once", *TARGET, *options) as program:
+            assert await program.ended() == 0
+    assert program.err == "txsoter crawl: cannot be resolved, for now: a..example\n"
+
+
+@pytest.mark.parametrize("option", ["--status", "--metrics"])
+@over_sockets()
+async def test_port_that_is_taken(option: str) -> None:
+    async with await listening() as port:
+        options = ("--peer", place(port), option, f"tcp:{port.number}")
+        async with command("crawl", "--once", *TARGET, *options) as program:
+            await program.ended()
+    assert_one_line(program, "listen on", place(port))
 
 
 @over_sockets()

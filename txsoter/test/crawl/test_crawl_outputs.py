@@ -208,6 +208,7 @@ async def test_every_output_of_the_command(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--dns", "5353"], "--dns: needs --dns-zone NAME"),
+        (["--dns-zone", "a.org"], "--dns-zone: needs --dns IP:PORT"),
         (["--dns", "x:y", "--dns-zone", "a.org"], "--dns x:y: must be IP:PORT"),
         (["--dns", "5353", "--dns-zone", "-"], "--dns-zone -: must be a host name"),
         (["--status", "pigeon:1"], "--status pigeon:1: must be an endpoint such as tcp:8556: Unknown endpoint type"),
