@@ -44,7 +44,7 @@ BROWSER = ["selenium>=4.20"]
 # SipHash-2-4 and murmur3, of filters
 CHAIN = ["siphash24>=1.7", "mmh3>=5.0"]
 # graphs and their layout, Apache-2.0; MaxMind's file format, Apache-2.0; both with wheels
-CRAWL = ["rustworkx>=0.15", "maxminddb>=2.6"]
+CRAWL = ["rustworkx>=0.16", "maxminddb>=2.6"]
 RUNNING_TESTS = ["pytest>=8", "pytest-twisted>=1.14.3", "pytest-xdist>=3.6", "coverage>=7.10"]
 # a test runs the type checker over a program of a user
 TYPING = ["mypy>=1.15"]

@@ -15,11 +15,13 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError
 
 from txsoter.cli.crawl_outputs import (
+    add_file_arguments,
     add_output_arguments,
     check_files,
     locate_of,
     make_outputs,
     opened_changes,
+    wants_files,
     write_files,
 )
 from txsoter.cli.dialling import in_reactor
@@ -63,7 +65,7 @@ prints a summary of the map; --json writes the map itself.
 It begins with the seeds of the network, unless --peer or --peers name nodes to begin with. With --once it ends when
 every node was visited; otherwise it visits them again and again until Ctrl-C, and --state keeps what it knows.
 Each visit asks once, and the user agent says "crawler". `txsoter crawl why HOST:PORT --state DIR` tells why a node is
-listed or not.
+listed or not, and `txsoter crawl export --state DIR` writes the map that is kept there as files.
 """
 
 EPILOG = """\
@@ -123,7 +125,17 @@ def add_arguments(parser: Parser) -> None:
     _add_limits(parser)
     add_output_arguments(parser)
     parser.set_defaults(run=run)
-    why = parser.add_subparsers(title="commands", metavar="COMMAND").add_parser(
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    export = commands.add_parser(
+        "export",
+        help="write the map that --state keeps as files",
+        description="Writes the map of a crawl as files: `txsoter crawl export --state DIR --graphml FILE`. A running "
+        "crawl may use the directory meanwhile.",
+    )
+    export.add_argument("--state", required=True, type=Path, metavar="DIR", help="the directory of the crawl")
+    add_file_arguments(export)
+    export.set_defaults(run=write_stored)
+    why = commands.add_parser(
         "why",
         help="tell why an address is listed in the map or not",
         description="Tells why an address is listed in the map of a crawl or not: never dialled, refused, on another "
@@ -267,6 +279,20 @@ def make_service(
     )
 
 
+def write_stored(options: argparse.Namespace) -> int:
+    """Write the map of a store.
+
+    :raises CrawlError: when there is no crawl, or it cannot be read.
+    :raises PlaceError: for a file of ``--mmdb`` that cannot be used.
+    :raises UsageError: when no file is wanted.
+    """
+    if not wants_files(options):
+        raise UsageError("export: needs one of --json, --graphml, --dot, --csv-nodes, --csv-edges")
+    locate = locate_of(options)
+    write_files(options, StoredCrawl(options.state, time.time()).map(), locate)
+    return 0
+
+
 def tell_why(options: argparse.Namespace) -> int:
     """Print why an address is listed or not.
 
@@ -307,8 +333,7 @@ async def crawl(reactor: Any, options: argparse.Namespace, named: list[tuple[str
         progress.stage("looking for nodes")
         service.startService()
         try:
-            if outputs is not None:
-                _start(outputs)
+            _start(outputs)
             await (service.when_finished() if options.once else Deferred())
         except CancelledError:
             if options.once:
@@ -331,12 +356,13 @@ async def crawl(reactor: Any, options: argparse.Namespace, named: list[tuple[str
 
 
 def _start(outputs: Any) -> None:
-    """Start services that listen.
+    """Begin to show the map, if that is wanted.
 
     :raises CommandError: when a port cannot be opened.
     """
     try:
-        outputs.startService()
+        if outputs is not None:
+            outputs.startService()
     except (CannotListenError, OverflowError) as error:
         raise CommandError(str(error)) from None
 

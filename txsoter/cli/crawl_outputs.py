@@ -25,7 +25,16 @@ from txsoter.errors import FieldError
 from txsoter.service.exposition import MetricsService
 from txsoter.service.web.access import loopback_endpoint
 
-__all__ = ["add_output_arguments", "check_files", "locate_of", "make_outputs", "opened_changes", "write_files"]
+__all__ = [
+    "add_file_arguments",
+    "add_output_arguments",
+    "check_files",
+    "locate_of",
+    "make_outputs",
+    "opened_changes",
+    "wants_files",
+    "write_files",
+]
 
 FILES = {
     "json": ("json", "JSON"),
@@ -37,9 +46,9 @@ FILES = {
 """Options of files, with their writer and their format for people."""
 
 
-def add_output_arguments(parser: Parser) -> None:
-    """Add the arguments of all outputs."""
-    files = parser.add_argument_group("files, written when the crawl ends; - is standard output")
+def add_file_arguments(parser: Parser) -> None:
+    """Add the arguments of files, and of what stands in them."""
+    files = parser.add_argument_group("files; - is standard output")
     for option, (_, words) in FILES.items():
         files.add_argument(f"--{option}", metavar="FILE", help=f"write the map to FILE as {words}")
     files.add_argument(
@@ -50,6 +59,11 @@ def add_output_arguments(parser: Parser) -> None:
         metavar="FILE",
         help="file in MaxMind's format, with countries or AS numbers to add to the nodes; may be repeated; extra crawl",
     )
+
+
+def add_output_arguments(parser: Parser) -> None:
+    """Add the arguments of all outputs."""
+    add_file_arguments(parser)
     shown = parser.add_argument_group("shown while it runs")
     shown.add_argument("--changes", metavar="FILE", help="append each change of the map to FILE as a line of JSON")
     shown.add_argument(
@@ -83,6 +97,11 @@ def check_files(options: argparse.Namespace) -> None:
         path = getattr(options, option.replace("-", "_"))
         if path not in (None, "-"):
             check_writable(Path(path))
+
+
+def wants_files(options: argparse.Namespace) -> bool:
+    """Return whether any file is wanted."""
+    return any(getattr(options, option.replace("-", "_")) is not None for option in FILES)
 
 
 def write_files(options: argparse.Namespace, network_map: NetworkMap, locate: Locate | None) -> bool:

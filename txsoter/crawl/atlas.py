@@ -30,6 +30,9 @@ HOUR = 3600
 SEEN_AGAIN = 3600.0
 """Seconds by which the time must have changed at which an address was last told of, to be written again."""
 
+CLAIMS_KEPT = 86400.0
+"""Seconds for which the claims of a node are remembered that does not answer."""
+
 OUR_WAIT = 60.0
 """Seconds until a visit is repeated that failed for a reason of our own, such as a network that is down."""
 
@@ -79,7 +82,7 @@ class Atlas:
         self.tallies: dict[tuple[Place, int], Tally] = {}
         self.refused = 0
         self._random = random
-        self._quotas = Quotas(rules.max_unproven)
+        self._quotas = Quotas(rules.max_unproven, rules.max_at_host)
         self._aliases_of: dict[Place, set[Place]] = {}
         # repetitions of visits in a single crawl
         self._retries: dict[Place, int] = {}
@@ -124,7 +127,7 @@ class Atlas:
         if not can_be_dialled(place, self.rules.allow_unroutable) or place in self.own_ends.recent:
             return False
         before = self.dropped.get(place)
-        if (before is not None and now - before[0] < self.rules.quarantine) or not self._quotas.has_room(group):
+        if (before is not None and now - before[0] < self.rules.quarantine) or not self._quotas.has_room(group, place):
             return False
         if len(self.candidates) < self.rules.max_nodes:
             return True
@@ -233,6 +236,7 @@ class Atlas:
             self._heard(candidate, result, now)
         elif candidate.failures:
             self._release_aliases(place)
+            self._forget_old_claims(candidate, now)
         if candidate.last_success is not None and result.outcome is not Outcome.NOT_COUNTED:
             self._count(result, now)
         why = candidate.is_to_be_dropped(self.rules, now)
@@ -244,6 +248,14 @@ class Atlas:
         else:
             wait = OUR_WAIT if result.outcome is Outcome.NOT_COUNTED else candidate.wait(self.rules)
             self._plan(candidate, now + wait * self._random.uniform(0.9, 1.1))
+
+    def _forget_old_claims(self, candidate: Candidate, now: float) -> None:
+        """Forget what a node said that has been down for long; until then its edges are as old as before when it is
+        back."""
+        place = candidate.place
+        if place in self.claims.cached_at and now - self.claims.cached_at[place] > CLAIMS_KEPT:
+            self.claims.forget(place)
+            self.changed_claims.add(place)
 
     def _is_tried_again(self, candidate: Candidate, result: VisitResult) -> bool:
         retries = self._retries.get(candidate.place, 0)

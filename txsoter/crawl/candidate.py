@@ -90,6 +90,8 @@ class Candidate:
     def visited(self, result: VisitResult, now: float) -> None:
         """Note the result of a visit."""
         if result.outcome is Outcome.NOT_COUNTED:
+            if not self.visits:
+                self.outcome, self.detail = result.outcome, result.detail
             return
         age = 0.0 if self.last_attempt is None else max(0.0, now - self.last_attempt)
         self.last_attempt = now
@@ -149,6 +151,8 @@ class Candidate:
         if self.outcome is None:
             return f"it was never dialled{note and f': {note}'}"
         last = f"{self.outcome.value}{self.detail and f' ({self.detail})'}"
+        if not self.visits:
+            return f"it was not visited yet: {last}"
         if self.last_success is not None:
             return f"it has not answered for {_duration(now - self.last_success)}, {self.failures} times: {last}"
         told = "a single source told of it" if kind is NodeKind.FAKE else f"{len(self.sources)} sources told of it"

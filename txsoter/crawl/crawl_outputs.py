@@ -182,12 +182,14 @@ class QuietLocate:
 
     def __call__(self, host: str) -> Mapping[str, Any]:
         """Return country, AS number and owner; None for each that is not known."""
+        # once: it is called in several threads
+        locate = self._locate
         try:
-            if self._locate is not None:
-                return self._locate(host)
+            if locate is not None:
+                return locate(host)
         except PlaceError as error:
-            self.log.warn("countries are not shown any more: {error}", error=error)
             self._locate = None
+            self.log.warn("countries are not shown any more: {error}", error=error)
         return {"country": None, "asn": None, "org": None}
 
 

@@ -35,7 +35,7 @@ class Verdict(enum.Enum):
 
 
 class Limits:
-    """What clients of UDP may still be sent.
+    """Rate limits of UDP clients.
 
     Past a network's limit every second question is answered with "ask by TCP", as response rate limiting of other
     servers does: the owner of an address in whose name others ask is not locked out.

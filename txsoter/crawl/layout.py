@@ -26,7 +26,7 @@ ITERATIONS = 120
 """The most steps of a computation; with more the picture gets no better."""
 
 CALM = 40.0
-"""How much smaller than at first the steps are when a picture is only updated."""
+"""Factor by which steps are smaller than at first when a picture is only updated."""
 
 UPDATE_ITERATIONS = 25
 """The most steps of an update: together they move no node by more than a thirtieth of the picture's radius."""

@@ -5,54 +5,6 @@
   const HIDDEN = 60; // seconds after which a page that nobody sees asks no more
   const ROWS = 25; // rows of the table of nodes, at first
   const CLASSES = 5; // programs with a colour and a shape of their own
-  const $ = (id) => document.getElementById(id);
-  const number = new Intl.NumberFormat("en");
-  const SVG = "http://www.w3.org/2000/svg";
-
-  // -- words and elements -----------------------------------------------------------------
-
-  const duration = (seconds) => {
-    const s = Math.max(0, Math.floor(seconds));
-    if (s < 60) return `${s} s`;
-    if (s < 3600) return `${Math.floor(s / 60)} min`;
-    if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
-    if (s < 864000) return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
-    return `${Math.floor(s / 86400)} d`;
-  };
-  const plural = (count, one, many) => `${number.format(count)} ${count === 1 ? one : many}`;
-  // nearly all is not all
-  const percent = (part, whole) => {
-    const share = part / whole;
-    return whole ? `${(100 * share).toFixed(share < 0.0995 || (share > 0.995 && share < 1) ? 1 : 0)} %` : "–";
-  };
-  const height = (value) => (value === null || value === undefined ? "–" : number.format(value));
-  const put = (node, text) => {
-    if (node.textContent !== text) node.textContent = text;
-  };
-  const make = (name, kind, text) => {
-    const node = document.createElement(name);
-    if (kind) node.className = kind;
-    if (text !== undefined) node.textContent = text;
-    return node;
-  };
-  const draw = (name, attributes, ...children) => {
-    const node = document.createElementNS(SVG, name);
-    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-    node.append(...children);
-    return node;
-  };
-  const mark = (kind, hollow) =>
-    draw("svg", { viewBox: "-1.6 -1.6 3.2 3.2", class: `mark k${kind}`, "aria-hidden": "true" },
-      draw("path", { d: SHAPES[kind], class: hollow ? "" : "full" }));
-  const bar = (words, count, whole) => {
-    const item = make("li");
-    item.append(make("span", "", words), make("span", "muted", `${number.format(count)} · ${percent(count, whole)}`));
-    item.firstChild.title = words;
-    const share = whole ? Math.min(1, count / whole) : 0;
-    item.append(draw("svg", { viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" },
-      draw("rect", { x: 0, y: 0, width: (100 * share).toFixed(2), height: 8 })));
-    return item;
-  };
 
   // -- what is known ----------------------------------------------------------------------
 
@@ -342,58 +294,6 @@
       if (!rows.length) $(name).append(make("li", "muted", "Nothing yet."));
     }
   };
-  const nice = (most) => {
-    const step = 10 ** Math.floor(Math.log10(Math.max(1, most)));
-    return [1, 1.5, 2, 3, 5, 7.5, 10].map((each) => each * step).find((each) => each >= most);
-  };
-  const showGrowth = () => {
-    const { when: times, reachable, versions } = data.growth;
-    const enough = times.length > 1;
-    $("growth").toggleAttribute("hidden", !enough);
-    $("growth-empty").hidden = enough;
-    if (!enough) return;
-    const most = nice(Math.max(...reachable, 1));
-    const [first, last] = [times[0], times[times.length - 1]];
-    const point = (value, at) => `${((600 * (times[at] - first)) / (last - first || 1)).toFixed(1)},${(176 - (172 * value) / most).toFixed(1)}`;
-    // what was not kept is left out
-    const line = (values, kind) =>
-      draw("path", { class: `k${kind}`, d: `M${values.map((value, at) => (value === null ? "" : point(value, at))).filter(Boolean).join("L")}` });
-    const names = programs();
-    const lines = Object.entries(versions).map(([name, values]) => [name === "other" ? 6 : Math.max(0, names.indexOf(name)), name, values]);
-    $("growth").replaceChildren(
-      ...[0, 0.5, 1].map((part) => draw("line", { x1: 0, x2: 600, y1: 176 - 172 * part, y2: 176 - 172 * part })),
-      ...lines.map(([kind, , values]) => line(values, kind)),
-      draw("path", { d: line(reachable, 0).getAttribute("d"), "stroke-width": 3 }),
-    );
-    $("growth").setAttribute("aria-label", `from ${reachable[0]} to ${reachable[reachable.length - 1]} nodes`);
-    const stroke = (kind, words) => {
-      const item = make("li");
-      item.append(draw("svg", { viewBox: "0 0 14 14", class: `mark ${kind}`, "aria-hidden": "true" }, draw("path", { d: "M0 7H14", class: "line" })), make("span", "", words));
-      return item;
-    };
-    $("growth-names").replaceChildren(stroke("", `all: ${number.format(reachable[reachable.length - 1])}`), ...lines.map(([kind, name, values]) => stroke(`k${kind}`, `${name}: ${number.format(values[values.length - 1])}`)));
-    put($("growth-span"), `0 to ${number.format(most)} nodes, over ${duration(last - first)}`);
-  };
-  const showDegrees = () => {
-    const report = data.report;
-    const any = report !== null && report.nodes > 0;
-    $("degrees").toggleAttribute("hidden", !any);
-    $("degrees-empty").hidden = any;
-    if (!any) return;
-    const { degrees } = report;
-    const last = degrees[degrees.length - 1][0];
-    const step = Math.max(1, Math.ceil((last + 1) / 60));
-    const counts = new Array(Math.floor(last / step) + 1).fill(0);
-    for (const [degree, count] of degrees) counts[Math.floor(degree / step)] += count;
-    const most = Math.max(...counts);
-    const wide = 600 / counts.length;
-    $("degrees").replaceChildren(draw("line", { x1: 0, x2: 600, y1: 179, y2: 179 }), ...counts.map((count, at) =>
-      draw("rect", { x: (at * wide + wide * 0.1).toFixed(2), width: (wide * 0.8).toFixed(2), y: (179 - (172 * count) / most).toFixed(2), height: ((172 * count) / most).toFixed(2) },
-        draw("title", {}, `${at * step}${step > 1 ? ` to ${at * step + step - 1}` : ""} neighbours: ${plural(count, "node", "nodes")}`))));
-    put($("degrees-span"), `0 to ${last} neighbours; at most ${plural(most, "node", "nodes")} have ${step > 1 ? "about as many" : "the same number"}`);
-    $("degrees").setAttribute("aria-label", $("degrees-span").textContent);
-  };
-
   // -- tables -----------------------------------------------------------------------------
 
   const cells = (...content) => {
@@ -489,8 +389,8 @@
     if (data.shares === undefined) return;
     showTotals();
     showShares();
-    showGrowth();
-    showDegrees();
+    showGrowth(data.growth, programs());
+    showDegrees(data.report);
     showReport();
     showTable();
     if (chosen !== null) choose(nodes.has(chosen) ? chosen : null, false);

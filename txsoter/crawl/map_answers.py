@@ -22,6 +22,9 @@ from txsoter.service.web.pages import Answer, send
 
 __all__ = ["History", "MapAnswers"]
 
+SCRIPTS = ("map_canvas.js", "map_words.js", "map_charts.js", "map.js")
+"""Scripts of the page, each of which uses those before it."""
+
 MAX_EDGES = 500
 """Edges that are told of one node."""
 
@@ -63,7 +66,7 @@ class MapAnswers:
         }
 
     def _page(self, request: Request) -> int:
-        return send_page(request, one_piece(__package__, "map.html", "map.css", "map_canvas.js", "map.js"))
+        return send_page(request, one_piece(__package__, "map.html", "map.css", *SCRIPTS))
 
     def _json(self, request: Request) -> int:
         self._picture.look()

@@ -17,7 +17,7 @@ Locate = Callable[[str], Mapping[str, Any]]
 """Return country, AS number and owner of an IP address, by those names of columns."""
 
 _STEADY = ("first_seen", "last_seen", "last_attempt", "last_success", "latency", "reliability", "sources")
-"""What is another at each visit, and alone makes no change that is told."""
+"""Fields that each visit changes, and that alone make no change that is told."""
 
 
 def node_row(node: MapNode, locate: Locate | None = None) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class MapService(MultiService):
 
     @property
     def url(self) -> str | None:
-        """Where the page is, for people; None while it is not served by itself."""
+        """URL of the page; None while it is not served by itself."""
         if self._listening is None or self._listening.port is None:
             return None
         here = address_text(self._listening.port.getHost())
@@ -96,7 +96,7 @@ class MapService(MultiService):
 
     @property
     def viewers(self) -> int:
-        """How many look at the page now."""
+        """Number of viewers."""
         return len(self._streams)
 
     def stopService(self) -> Deferred[None]:

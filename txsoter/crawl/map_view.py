@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -34,7 +34,7 @@ _SHOWN = (NodeKind.REACHABLE, NodeKind.DOWN, NodeKind.SEEN)
 
 @attrs.frozen(eq=False)
 class MapView:
-    """What the page shows.
+    """The content of the page.
 
     :ivar nodes: by name: kind, program, height, services, up since, country, good.
     :ivar edges: bits of who claims it, by ends: 1 the one that dialled, 2 the other.
@@ -70,6 +70,7 @@ def view_of(
     drawn = [(ends, edge.claimed_by) for edge, ends in known if ends[0] in nodes and ends[1] in nodes]
     edges = {ends: (FROM in claims) + 2 * (TO in claims) for ends, claims in drawn[:MAX_EDGES]}
     at = {name: point for name, point in positions.items() if name in nodes}
+    at |= _beside_neighbours(nodes, edges, at)
     names = sorted(nodes)
     index = {name: number for number, name in enumerate(names)}
     pairs = {(min(ends), max(ends)) for ends in ((index[one], index[other]) for one, other in edges)}
@@ -94,6 +95,22 @@ def view_of(
         names,
         sorted(pairs),
     )
+
+
+def _beside_neighbours(
+    nodes: Iterable[str], edges: Iterable[tuple[str, str]], at: Mapping[str, Point]
+) -> dict[str, Point]:
+    """Return provisional positions of nodes that have none until the next layout, in the middle of their neighbours."""
+    around: dict[str, list[Point]] = {name: [] for name in nodes if name not in at} if at else {}
+    for one, other in edges if around else ():
+        for name, neighbour in ((one, other), (other, one)):
+            if name in around and neighbour in at:
+                around[name].append(at[neighbour])
+    return {
+        name: (sum(x for x, _ in points) / len(points), sum(y for _, y in points) / len(points))
+        for name, points in around.items()
+        if points
+    }
 
 
 def _row(node: MapNode, locate: Locate | None) -> list[Any]:
@@ -154,7 +171,9 @@ def whole(view: MapView, version: int) -> dict[str, Any]:
 def difference(before: MapView, after: MapView, base: int) -> dict[str, Any] | None:
     """Return what has to be done to ``before``, which has the version ``base``; None if they are alike."""
     changed = [[name, *row] for name, row in after.nodes.items() if before.nodes.get(name) != row]
-    moved = [[name, *at] for name, at in after.positions.items() if before.positions.get(name) != at]
+    moved: list[list[Any]] = [[name, *at] for name, at in after.positions.items() if before.positions.get(name) != at]
+    lost = before.positions.keys() - after.positions.keys()
+    moved += [[name, None, None] for name in sorted(lost) if name in after.nodes]
     joined = [[*ends, claims] for ends, claims in after.edges.items() if before.edges.get(ends) != claims]
     gone = [name for name in before.nodes if name not in after.nodes]
     parted = [list(ends) for ends in before.edges if ends not in after.edges]

@@ -58,7 +58,7 @@ class Places:
             raise
         except Exception as error:
             # its reader raises whatever a damaged file leads it into
-            raise PlaceError(f"{path}: is no file in MaxMind's format: {_words(error)}") from None
+            raise PlaceError(f"{path}: is no MaxMind DB file: {_words(error)}") from None
 
     def locate(self, host: str) -> dict[str, Any]:
         """Return ``country`` (ISO 3166-1, two letters), ``asn`` (a number) and ``org`` (its owner); None where unknown.
@@ -100,7 +100,7 @@ def _words(error: Exception) -> str:
 
 
 def _read(record: object) -> dict[str, Any]:
-    """What one of the known layouts says, whatever types it has."""
+    """Return the country, AS number and owner of a record, whatever types it has."""
     if not isinstance(record, dict):
         return {}
     country = record.get("country")

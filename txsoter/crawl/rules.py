@@ -30,6 +30,7 @@ class CrawlRules:
     :ivar max_claims: connections in each direction that are taken from one visit.
     :ivar max_nodes: addresses that are known at a time.
     :ivar max_unproven: addresses that have not answered which one network of sources may have introduced.
+    :ivar max_at_host: of them, those at one IP address of the internet.
     :ivar max_sources: sources of one address that are counted.
     :ivar forget_failing: number of failures after which an address that has never answered, and is older than
         ``forget_unproven``, is dropped. One that a single source told of is dropped without that wait.
@@ -59,6 +60,7 @@ class CrawlRules:
     max_claims: int = 1000
     max_nodes: int = 50_000
     max_unproven: int = 5000
+    max_at_host: int = 8
     max_sources: int = 4
     forget_failing: int = 3
     forget_unproven: float = 7 * DAY

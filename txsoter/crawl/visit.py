@@ -255,8 +255,12 @@ class Visit:
             outcome = Outcome.NOT_COUNTED
         else:
             outcome = Outcome.UNREACHABLE
-        has_words = outcome in (Outcome.NOT_COUNTED, Outcome.UNREACHABLE)
-        self._over(VisitResult(place=self.place, outcome=outcome, detail=sanitize(str(error)) if has_words else ""))
+        detail = ""
+        if self._is_given_up:
+            detail = "the crawl was stopped meanwhile"
+        elif outcome in (Outcome.NOT_COUNTED, Outcome.UNREACHABLE):
+            detail = sanitize(str(error))
+        self._over(VisitResult(place=self.place, outcome=outcome, detail=detail))
 
     def _closed(self, reason: CloseReason) -> None:
         if self._latency is None:

@@ -13,11 +13,13 @@ from twisted.internet.endpoints import clientFromString, connectProtocol
 from twisted.internet.task import deferLater
 
 from txsoter import SIMNET, CloseCause, PeerConfig, SoterPeerProtocol, connect
+from txsoter.crawl.stored_map import StoredCrawl
+from txsoter.service.book import place_at
 from txsoter.test.node import FakeNode, recorded
 from txsoter.test.peer.cases import over_sockets, real_reactor
 from txsoter.test.programs import TWIST, TWISTD, Program
 from txsoter.test.service.web import Deaf
-from txsoter.wire import GetBlocks, Inv, Ping, Pong
+from txsoter.wire import AddrCache, GetBlocks, Inv, Ping, Pong
 
 DAEMONS = {"twistd": (*TWISTD, "--nodaemon"), "twist": (*TWIST, "--log-format=text")}
 
@@ -191,3 +193,19 @@ async def test_sighup_without_a_log_file(daemon: str, tmp_path: Path) -> None:
         program.signal(signal.SIGHUP)
         await program.says("SIGHUP: the log is in no file of this process's own")
         await end(program)
+
+
+@over_sockets()
+async def test_maps_a_network(tmp_path: Path) -> None:
+    """``--crawl`` visits a node again and again; what it knows is there after SIGTERM, and for a second process."""
+    node = FakeNode(recorded(), hooks={"on_getaddrcache": lambda peer, question: peer.send(AddrCache())})
+    async with await node.listen(real_reactor()) as port:
+        place = f"127.0.0.1:{port.number}"
+        given = ("--crawl", "--state", "state", "--allow-unroutable", "--revisit", "0.2", "--stay", "0.01")
+        for visits in (3, 6):
+            async with soter("twistd", tmp_path, *given, "--peer", place) as program:
+                await until(lambda visits=visits: len(node.versions) >= visits)  # type: ignore[misc]
+                await end(program)
+    assert {b"(crawler)" in version.user_agent for version in node.versions} == {True}
+    crawl = StoredCrawl(tmp_path / "state", 0.0)
+    assert crawl.why(place_at("127.0.0.1", port.number)) == "it is listed: it answered at its last visit"

@@ -110,16 +110,6 @@ async def test_warnings_are_shown() -> None:
     assert program.err == "txsoter crawl: cannot be resolved, for now: a..example\n"
 
 
-@pytest.mark.parametrize("option", ["--status", "--metrics"])
-@over_sockets()
-async def test_port_that_is_taken(option: str) -> None:
-    async with await listening() as port:
-        options = ("--peer", place(port), option, f"tcp:{port.number}")
-        async with command("crawl", "--once", *TARGET, *options) as program:
-            await program.ended()
-    assert_one_line(program, "listen on", place(port))
-
-
 @over_sockets()
 async def test_file_that_cannot_be_written(tmp_path: Path) -> None:
     """It is told before anything is dialled."""

@@ -72,7 +72,7 @@ class MapScene:
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """URL of the page."""
         assert self.service.url is not None
         return self.service.url
 

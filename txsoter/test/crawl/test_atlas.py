@@ -53,7 +53,9 @@ class OnceTests(TestCase):
         world.answers[A] = failed(A, Outcome.NOT_COUNTED, "Network is unreachable")
         world.name(A)
         world.finish()
-        self.assertEqual(world.why(A), "it was never dialled")
+        why = "it was not visited yet: something of our own failed (Network is unreachable)"
+        self.assertEqual(world.why(A), why)
+        self.assertEqual(world.kinds(), {str(A): "seen"})
 
 
 class KindsTests(TestCase):
@@ -177,6 +179,22 @@ class AgainTests(TestCase):
         self.assertEqual(self.world.kinds()[str(A)], "reachable")
         self.assertIsNotNone(self.world.map().by_name[str(A)].connected_since)
 
+    def test_claims_of_one_that_is_down(self) -> None:
+        """They are remembered for a day, so that its edges are no younger when it is back."""
+        self.world.says(A, outbound=[B])
+        self.world.name(A)
+        self.world.run(HOUR, 10)
+        (edge,) = self.world.map().edges
+        gone = self.world.answers.pop(A)
+        self.world.run(HOUR, 10)
+        self.assertEqual(self.world.edges(), {})
+        self.world.answers[A] = gone
+        self.world.run(2 * HOUR, 10)
+        self.assertEqual([each.first_seen for each in self.world.map().edges], [edge.first_seen])
+        del self.world.answers[A]
+        self.world.run(3 * DAY, 100)
+        self.assertEqual(len(self.world.atlas.claims), 0)
+
     def test_dropped(self) -> None:
         """A fake after three failures, a hearsay after a week, a node after a month; not what was named."""
         self.world.name(A, B, internet(50))
@@ -233,6 +251,24 @@ class QuotaTests(TestCase):
         world.name(A)
         world.finish()
         self.assertEqual((len(world.kinds()), world.atlas.refused), (101, 900))
+
+    def test_nobody_makes_us_try_all_ports_of_another(self) -> None:
+        """Of one host so many addresses are taken that have not answered; on a network of tests, any number."""
+        for host, count in (("11.9.9.9", 8), ("127.0.0.1", 500)):
+            world = World(once=True, allow_unroutable=True)
+            for number in range(5):
+                teller = internet(10 + number)
+                world.says(teller, told=[at(host, 1000 + 100 * number + port) for port in range(100)])
+                world.name(teller)
+            world.finish()
+            self.assertEqual(len(world.kinds()), 5 + count)
+        # those that answer leave room for others
+        world = World(once=True)
+        for port in range(1000, 1020):
+            world.says(at("11.9.9.9", port), told=[at("11.9.9.9", port + 1)])
+        world.name(at("11.9.9.9", 1000))
+        world.finish()
+        self.assertEqual(list(world.kinds().values()).count("reachable"), 20)
 
     def test_those_that_answer_make_room(self) -> None:
         world = World(once=True, max_unproven=10)

@@ -18,17 +18,19 @@ from xml.etree import ElementTree
 import prometheus_client
 import pytest
 from twisted.internet.error import ProcessTerminated
+from twisted.internet.protocol import Factory
 
 from txsoter import REGTEST, PeerConfig
 from txsoter.cli.crawl import crawl
 from txsoter.cli.main import make_parser
-from txsoter.command_line import UsageError
+from txsoter.command_line import CommandError, UsageError
 from txsoter.crawl.crawl_metrics import VisitCounts
 from txsoter.crawl.crawl_outputs import CrawlOutputs, DnsSettings, QuietLocate, dns_place
 from txsoter.crawl.crawl_store import Batch, CrawlStore
 from txsoter.crawl.network_map import NetworkMap, NodeKind
 from txsoter.crawl.places import PlaceError
 from txsoter.errors import FieldError
+from txsoter.test.cli.support import run_main
 from txsoter.test.crawl.maps import node, the_map
 from txsoter.test.crawl.mmdb import mmdb
 from txsoter.test.crawl.test_dns_service import Ports
@@ -223,6 +225,18 @@ async def test_what_cannot_be_used(arguments: list[str], words: str) -> None:
     assert words in str(raised.value)
 
 
+@pytest.mark.parametrize("option", ["--status", "--metrics", "--dns"])
+@over_sockets()
+async def test_a_port_that_is_taken(option: str) -> None:
+    """It says so, and nothing is left."""
+    taken: Any = real_reactor().listenTCP(0, Factory(), interface="127.0.0.1")
+    zone = ("--dns-zone", "a.org") if option == "--dns" else ()
+    given = options("--once", option, str(taken.getHost().port), *zone)
+    with pytest.raises(CommandError, match="Couldn't listen on"):
+        await crawl(real_reactor(), given, [("127.0.0.1", 1)])
+    await taken.stopListening()
+
+
 @over_sockets()
 async def test_a_file_on_standard_output_is_alone_there() -> None:
     shown = io.StringIO()
@@ -232,3 +246,23 @@ async def test_a_file_on_standard_output_is_alone_there() -> None:
             given = options("--once", "--stay", "0.01", "--json", "-")
             await crawl(real_reactor(), given, [(host, int(port))])
     assert len(json.loads(shown.getvalue())["nodes"]) == 3
+
+
+@over_sockets(60)
+async def test_files_of_a_store(tmp_path: Path) -> None:
+    """They are those of the crawl that wrote it."""
+    state, first, again = tmp_path / "state", tmp_path / "first.csv", tmp_path / "again.csv"
+    async with running(5) as network:
+        host, _, port = network.entry.rpartition(":")
+        given = options("--once", "--stay", "0.01", "--state", str(state), "--csv-edges", str(first))
+        with to_itself(), redirect_stdout(io.StringIO()):
+            await crawl(real_reactor(), given, [(host, int(port))])
+    assert run_main("crawl", "export", "--state", state, "--csv-edges", again) == (0, "", "")
+    ends = [[row[:3] for row in csv.reader(io.StringIO(path.read_text()))] for path in (first, again)]
+    assert ends[0] == ends[1]
+    assert len(ends[0]) > 5
+    status, out, error = run_main("crawl", "export", "--state", state)
+    assert (status, out) == (2, "")
+    assert "needs one of --json" in error
+    status, _, error = run_main("crawl", "export", "--state", tmp_path, "--json", "-")
+    assert (status, "has no crawl.sqlite3" in error) == (1, True)

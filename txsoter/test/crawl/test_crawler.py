@@ -14,6 +14,7 @@ from txsoter.service.book.places import Place
 from txsoter.test.crawl.nodes import Land, Node, Silent, Slow, addresses
 from txsoter.test.peer.support import TrialCase
 from txsoter.test.service.book.support import at
+from txsoter.testing import Faults
 from txsoter.wire import MAX_ADDRESSES, AddrCache, write_message
 
 
@@ -72,6 +73,18 @@ class HonestTests(CrawlCase):
             self.land.stop()
             self.assertFalse([node for node in service.map().nodes if node.kind.value in ("down", "fake")])
             self.assertEqual(self.land.here.peers, [])
+
+    def test_after_all_that_can_go_wrong(self) -> None:
+        """Connections break, programs stop reading, the network falls in two; some time later the map is the truth."""
+        nodes = self.land.nodes(10)
+        service = self.land.begin([nodes[0].place], once=False, revisit=120.0)
+        self.land.network.disturb(Faults(reset=2.0, hold=2.0, partition=60.0))
+        self.land.network.run(1800)
+        self.land.network.calm()
+        self.land.network.run(7200)
+        found = service.map()
+        self.assertEqual(len(found.reachable), 10)
+        self.assertEqual({(each.source, each.target) for each in found.edges if each.confirmed}, self.land.edges(nodes))
 
     def test_one_node_at_two_addresses(self) -> None:
         """It is listed once, under the address that answered first."""

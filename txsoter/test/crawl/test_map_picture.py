@@ -24,7 +24,7 @@ ONE, TWO, THREE, FOUR = (f"203.0.113.{number}:5069" for number in (1, 2, 3, 4))
 
 
 class Viewer:
-    """What the page's script has of the map.
+    """The map as the page's script has it.
 
     :ivar version: of that; None before the whole came.
     """
@@ -295,6 +295,12 @@ class ViewTests(TrialCase):
             view = self.view(*nodes, edges=edges)
         self.assertEqual([row[0] for row in view.nodes.values()], ["reachable"] * 5 + ["seen"])
         self.assertEqual((len(view.edges), view.summary["not_shown"]), (7, 4))
+
+    def test_newcomers_are_beside_their_neighbours_until_they_are_laid_out(self) -> None:
+        edges = [edge(ONE, THREE), edge(THREE, TWO)]
+        nodes = map(node, (1, 2, 3, 4))
+        view = view_of(the_map(nodes, edges), {ONE: (0.0, 0.2), TWO: (0.5, 0.4)}, None, ())
+        self.assertEqual(view.positions, {ONE: (0, 2000), TWO: (5000, 4000), THREE: (2500, 3000)})
 
     def test_texts_are_bounded_and_visible(self) -> None:
         view = self.view(*[node(number, user_agent=agent) for number, agent in enumerate(HOSTILE)])

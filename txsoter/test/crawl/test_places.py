@@ -90,7 +90,7 @@ class PlacesTests(TestCase):
             b"\xab\xcd\xefMaxMind.com",
             b"\xab\xcd\xefMaxMind.com\xe1",
         ):
-            with self.assertRaisesRegex(PlaceError, r"a\.mmdb: is no file in MaxMind's format: \S"):
+            with self.assertRaisesRegex(PlaceError, r"a\.mmdb: is no MaxMind DB file: \S"):
                 Places([self.write(content)])
         with self.assertRaisesRegex(PlaceError, "none.mmdb: No such file"):
             Places([self.folder / "none.mmdb"])
