@@ -6,7 +6,8 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from twisted.internet.error import CannotListenError
 from txsoter.cli.crawl_outputs import (
     add_file_arguments,
     add_output_arguments,
+    check_files,
     locate_of,
     make_outputs,
     opened_changes,
@@ -23,6 +25,7 @@ from txsoter.cli.crawl_outputs import (
     write_files,
 )
 from txsoter.cli.dialling import in_reactor
+from txsoter.cli.log_lines import warnings_shown
 from txsoter.cli.output import aligned
 from txsoter.clock import monotonic
 from txsoter.command_line import (
@@ -219,11 +222,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _named(options: argparse.Namespace) -> list[tuple[str, int]]:
-    texts = list(options.peer)
+    named = [_place(text, options.network) for text in options.peer]
     if options.peers is not None:
-        lines = options.peers.read_text(encoding="utf-8", errors="replace").splitlines()
-        texts += filter(None, (line.partition("#")[0].strip() for line in lines))
-    return [_place(text, options.network) for text in texts]
+        with options.peers.open(encoding="utf-8", errors="replace") as lines:
+            texts = filter(None, (line.partition("#")[0].strip() for line in lines))
+            named += (_place(text, options.network) for text in islice(texts, options.max_nodes + 1))
+    if len(named) > options.max_nodes:
+        raise UsageError(f"--peers {options.peers}: names more than --max-nodes {options.max_nodes} nodes")
+    return named
 
 
 def _place(text: str, network: Network) -> tuple[str, int]:
@@ -306,14 +312,16 @@ def tell_why(options: argparse.Namespace) -> int:
 async def crawl(reactor: Any, options: argparse.Namespace, named: list[tuple[str, int]]) -> int:
     """Crawl, and print.
 
-    :raises CommandError: when no node answered.
+    :raises CommandError: when no node answered, or a port cannot be opened.
+    :raises OSError: when a file cannot be written.
     """
     now = monotonic(reactor)
     began = now()
     # before anything is dialled: what cannot be used ends it at once
+    check_files(options)
     locate = locate_of(options)
     visits = VisitCounts()
-    with Progress(sys.stderr) as progress, opened_changes(options) as tell:
+    with warnings_shown("txsoter crawl"), Progress(sys.stderr) as progress, opened_changes(options) as tell:
 
         def show(result: VisitResult) -> None:
             visits.add(result)
@@ -336,12 +344,14 @@ async def crawl(reactor: Any, options: argparse.Namespace, named: list[tuple[str
             if outputs is not None:
                 await outputs.stopService()
             await service.stopService()
+        # first, for changes may have been refused by a full disk
+        has_told = write_files(options, found, locate)
         if outputs is not None and tell is not None:
             outputs.tell_changes(found)
-    if not write_files(options, found, locate) and options.changes != "-":
+    if not has_told and options.changes != "-":
         print("\n".join(_summary(found, service.visits, elapsed)))
     if options.once and not found.reachable:
-        raise CommandError(f"no node answered: {_why_not(found)}")
+        raise CommandError(f"no node answered: {_why_not(found, options, named)}")
     return 0
 
 
@@ -353,7 +363,7 @@ def _start(outputs: Any) -> None:
     try:
         if outputs is not None:
             outputs.startService()
-    except CannotListenError as error:
+    except (CannotListenError, OverflowError) as error:
         raise CommandError(str(error)) from None
 
 
@@ -362,9 +372,12 @@ def _line(service: CrawlService) -> str:
     return f"{service.visits} visits, {counts['reachable']} nodes, {counts['waiting']} to visit"
 
 
-def _why_not(found: NetworkMap) -> str:
+def _why_not(found: NetworkMap, options: argparse.Namespace, named: Sequence[tuple[str, int]]) -> str:
     node = next(iter(found.nodes), None)
-    return "nobody to begin with" if node is None else f"{node.name}: {node.reason}"
+    if node is not None:
+        return f"{node.name}: {node.reason}"
+    hosts = [host for host, _ in named] or options.network.seeds
+    return f"cannot be resolved: {', '.join(hosts[:SHOWN])}"
 
 
 def _summary(found: NetworkMap, visits: int, elapsed: float) -> Iterator[str]:

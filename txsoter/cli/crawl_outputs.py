@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from twisted.internet.endpoints import serverFromString
 
+from txsoter.cli.output_files import check_writable, write_file
 from txsoter.command_line import Parser, UsageError
 from txsoter.crawl.crawl_metrics import VisitCounts
 from txsoter.crawl.crawl_outputs import CrawlOutputs, DnsSettings, dns_place
@@ -22,10 +23,18 @@ from txsoter.crawl.network_map import NetworkMap
 from txsoter.crawl.places import Places
 from txsoter.errors import FieldError
 from txsoter.service.exposition import MetricsService
-from txsoter.service.metrics import Metrics
 from txsoter.service.web.access import loopback_endpoint
 
-__all__ = ["add_file_arguments", "add_output_arguments", "locate_of", "make_outputs", "opened_changes", "write_files"]
+__all__ = [
+    "add_file_arguments",
+    "add_output_arguments",
+    "check_files",
+    "locate_of",
+    "make_outputs",
+    "opened_changes",
+    "wants_files",
+    "write_files",
+]
 
 FILES = {
     "json": ("json", "JSON"),
@@ -79,6 +88,17 @@ def locate_of(options: argparse.Namespace) -> Locate | None:
     return Places(options.mmdb).locate if options.mmdb else None
 
 
+def check_files(options: argparse.Namespace) -> None:
+    """Check that the files that are wanted can be written.
+
+    :raises OSError: when one cannot.
+    """
+    for option in FILES:
+        path = getattr(options, option.replace("-", "_"))
+        if path not in (None, "-"):
+            check_writable(Path(path))
+
+
 def wants_files(options: argparse.Namespace) -> bool:
     """Return whether any file is wanted."""
     return any(getattr(options, option.replace("-", "_")) is not None for option in FILES)
@@ -87,6 +107,7 @@ def wants_files(options: argparse.Namespace) -> bool:
 def write_files(options: argparse.Namespace, network_map: NetworkMap, locate: Locate | None) -> bool:
     """Write the files that are wanted; return whether one of them was standard output.
 
+    :raises OSError: when one of them cannot be written.
     :raises PlaceError: when a file of ``--mmdb`` turns out to be damaged.
     """
     told = False
@@ -99,8 +120,7 @@ def write_files(options: argparse.Namespace, network_map: NetworkMap, locate: Lo
             told = True
             sys.stdout.write(text)
         else:
-            # line ends as the formats have them, on every system
-            Path(path).write_text(text, encoding="utf-8", newline="")
+            write_file(Path(path), text)
     return told
 
 
@@ -129,7 +149,7 @@ def make_outputs(
 
     :raises UsageError: for arguments that cannot be used.
     """
-    if tell is None and not (options.status or options.metrics or options.dns):
+    if tell is None and not (options.status or options.metrics or options.dns or options.dns_zone):
         return None
     if options.status and find_spec("rustworkx") is None:
         raise UsageError("--status: needs pip install 'txsoter[crawl]'")
@@ -149,10 +169,8 @@ def make_outputs(
         option = "--dns" if error.field == "dns" else f"--dns-{error.field}"
         raise UsageError(f"{option} {error.value}: must be {error.limit}") from None
     if options.metrics is not None:
-        peers = Metrics(tuple, network=options.network.name)
         endpoint = _server(reactor, "metrics", options.metrics)
-        served = MetricsService(peers, endpoint, reactor=reactor, hosts=options.status_host)
-        served.registry.register(outputs.metrics())
+        served = MetricsService(outputs.metrics(), endpoint, reactor=reactor, hosts=options.status_host)
         # any, for Twisted has no types here
         parent: Any = outputs
         parent.addService(served)
@@ -170,6 +188,8 @@ def _server(reactor: Any, option: str, text: str) -> Any:
 
 def _dns(options: argparse.Namespace) -> DnsSettings | None:
     if options.dns is None:
+        if options.dns_zone is not None:
+            raise UsageError("--dns-zone: needs --dns IP:PORT")
         return None
     if options.dns_zone is None:
         raise UsageError("--dns: needs --dns-zone NAME")

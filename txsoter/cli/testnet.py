@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from txsoter.cli.dialling import in_reactor
+from txsoter.cli.output_files import check_writable, write_file
 from txsoter.command_line import INTERRUPTED, Parser, UsageError, whole
 from txsoter.errors import FieldError
 from txsoter.testing.loopback.plan import LIARS, LoopbackOptions, make_plan
@@ -129,6 +129,7 @@ async def run_testnet(reactor: Any, options: argparse.Namespace, ready: list[str
     """Run the network until this is cancelled.
 
     :param ready: is given the address that is printed.
+    :raises OSError: when the file of ``--truth`` cannot be written.
     :raises UsageError: for numbers that cannot be.
     :raises LoopbackError: when the network cannot be started, or a process of it ends.
     :raises TooManyFiles: when it needs more open files than it may have.
@@ -147,6 +148,8 @@ async def run_testnet(reactor: Any, options: argparse.Namespace, ready: list[str
         )
     except FieldError as error:
         raise UsageError(str(error)) from None
+    if options.truth is not None:
+        check_writable(options.truth)
     plan = make_plan(given)
     count = processes_for(plan, options.processes, file_limit())
     network = LoopbackProcesses(reactor, plan, count)
@@ -154,7 +157,7 @@ async def run_testnet(reactor: Any, options: argparse.Namespace, ready: list[str
         await network.start()
         lost = network.when_lost()
         if options.truth is not None:
-            _write(options.truth, json.dumps(network.truth()))
+            write_file(options.truth, json.dumps(network.truth()))
         ready.append(network.entry)
         print(f"ready {network.entry}", flush=True)
         await lost
@@ -178,10 +181,3 @@ def _number(value: object) -> int:
     if type(value) is not int:
         raise TypeError
     return value
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file, which is never there in part."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text)
-    beside.replace(path)

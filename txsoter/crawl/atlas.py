@@ -205,7 +205,7 @@ class Atlas:
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing is under way and nothing is planned."""
+        """True when nothing is under way and nothing is planned."""
         return not (self.schedule.under_way or len(self.schedule) or len(self.aliases))
 
     def connected(self, place: Place, own_end: Place) -> None:

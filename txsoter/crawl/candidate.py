@@ -1,4 +1,4 @@
-"""What is known of one address, and the judgement that follows from it."""
+"""``Candidate``: one address, everything known of it, and the judgement that follows."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Candidate:
 
     @property
     def is_reachable(self) -> bool:
-        """Whether its last visit succeeded, alias or not."""
+        """True when its last visit succeeded, alias or not."""
         return self.last_success is not None and self.failures == 0 and not self.is_ourselves
 
     @property

@@ -1,4 +1,4 @@
-"""What nodes claim about their connections, as each of them said it last, and when it said so.
+"""Claims of nodes about their connections: the latest of each node, and its time.
 
 A claim belongs to the address at which it was made: whoever says something about somebody else's connections has
 claimed nothing about those.

@@ -194,7 +194,7 @@ class CrawlService(Service):
         return self._crawler.visits
 
     def summary(self) -> list[str]:
-        """How it goes, in a line for a log."""
+        """Return the progress as one line for a log."""
         counts = ", ".join(f"{number} {words}" for words, number in self.counts().items())
         return [f"crawl: {self.visits} visits; {counts}"]
 

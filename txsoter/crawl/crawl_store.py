@@ -230,7 +230,7 @@ ON CONFLICT (start, ip, port) DO UPDATE SET
 
 @attrs.frozen(kw_only=True)
 class Stored:
-    """What a store holds, without its history."""
+    """The contents of a store, without its history."""
 
     network: str
     nodes: Sequence[NodeRow] = ()
@@ -240,7 +240,7 @@ class Stored:
 
 @attrs.frozen(kw_only=True)
 class Batch:
-    """What is written at once: all of it, or nothing.
+    """Changes that are written in one transaction.
 
     :ivar nodes: addresses that are new or have changed.
     :ivar gone: those to be forgotten.
@@ -278,7 +278,7 @@ class CrawlStore:
 
     @property
     def damaged(self) -> StateDamaged | None:
-        """What was found when it was opened or read, if it was damaged."""
+        """The damage that was found when it was opened or read; None without any."""
         return self._file.damaged
 
     def load(self) -> Stored:
@@ -317,7 +317,7 @@ class CrawlStore:
 
 
 def read_crawl(folder: Path) -> Stored:
-    """What a folder's store holds, whether or not a process uses it; nothing is changed.
+    """Return the contents of a folder's store, whether or not a process uses it; nothing is changed.
 
     :raises CrawlError: when there is none, or it cannot be read.
     """

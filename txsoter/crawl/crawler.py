@@ -232,6 +232,8 @@ def crawl_config(config: PeerConfig, atlas: Atlas, listeners: Listeners) -> Peer
         stall_interval=None,
         close_timeout=2.0,
         max_known_inventory=0,
+        # hundreds of lines a second for months; the result of each visit is kept
+        log_connections=False,
         listeners=listeners,
     )
 

@@ -118,12 +118,12 @@ class MapNode:
 
     @property
     def reachable(self) -> bool:
-        """Whether it completed a handshake at its last visit, and is not another's alias."""
+        """True when it completed a handshake at its last visit, and is not another's alias."""
         return self.kind is NodeKind.REACHABLE
 
     @property
     def is_ipv6(self) -> bool:
-        """Whether its address is IPv6."""
+        """True when its address is IPv6."""
         ip = parse_ip(self.host)
         return ip is not None and ip.version == 6
 
@@ -151,7 +151,7 @@ class MapEdge:
 
     @property
     def confirmed(self) -> bool:
-        """Whether both ends say so."""
+        """True when both ends say so."""
         return len(self.claimed_by) == 2
 
 

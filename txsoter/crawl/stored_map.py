@@ -17,7 +17,7 @@ __all__ = ["StoredCrawl"]
 
 
 class StoredCrawl:
-    """What a folder's store holds.
+    """The contents of a folder's store.
 
     :param folder: as given to ``--state``.
     :param now: wall-clock time, seconds since 1970.

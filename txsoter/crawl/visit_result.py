@@ -12,7 +12,7 @@ __all__ = ["Outcome", "VisitResult"]
 
 
 class Outcome(enum.Enum):
-    """How a visit ended, in words that say why a node is not listed."""
+    """The end of a visit, in words that say why a node is not listed."""
 
     ANSWERED = "it answered"
     REFUSED = "the connection was refused"
@@ -65,5 +65,5 @@ class VisitResult:
 
     @property
     def answered(self) -> bool:
-        """Whether the handshake was completed."""
+        """True when the handshake was completed."""
         return self.outcome is Outcome.ANSWERED

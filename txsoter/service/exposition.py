@@ -13,7 +13,6 @@ from twisted.web.server import Request
 
 from txsoter.clock import monotonic
 from txsoter.peer.addressing import address_text
-from txsoter.service.metrics import Metrics
 from txsoter.service.peers import ListeningService
 from txsoter.service.process_metrics import ProcessMetrics
 from txsoter.service.web.access import HostCheck, loopback_endpoint
@@ -24,6 +23,7 @@ from txsoter.service.web.site import QuietSite
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
+    from prometheus_client.registry import Collector
 
 __all__ = ["FRESH_SECONDS", "MetricsService"]
 
@@ -40,7 +40,7 @@ MAX_VARIANTS = 4
 class MetricsService(ListeningService):
     """Serves ``/metrics`` while it runs, and what the process takes besides: its CPU time, memory and open files.
 
-    :param metrics: what is served.
+    :param metrics: the collector of prometheus-client to serve, such as :class:`~txsoter.service.metrics.Metrics`.
     :param endpoint: where it listens, described or made; a description that names no interface means loopback.
     :param name: of the endpoint, for the log.
     :param reactor: by default the one that is installed.
@@ -51,7 +51,7 @@ class MetricsService(ListeningService):
 
     def __init__(
         self,
-        metrics: Metrics,
+        metrics: Collector,
         endpoint: str | IStreamServerEndpoint,
         name: str = "metrics",
         reactor: Any = None,

@@ -7,7 +7,7 @@ from random import Random, SystemRandom
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -168,6 +168,11 @@ class _Answers:
 
 def resolve(resolver: IHostnameResolver, host: str, port: int) -> Deferred[list[Place]]:
     """The places that a name means; none when it means none, or could not be resolved."""
+    try:
+        # as getaddrinfo() does; when it fails there, Twisted's resolver never tells that it is done
+        host.encode("idna")
+    except UnicodeError:
+        return succeed([])
     answers = _Answers(port)
     receiver: Any = answers
     resolver.resolveHostName(receiver, host, port)

@@ -90,6 +90,58 @@ async def test_nobody_there(tmp_path: Path) -> None:
     assert [node["kind"] for node in json.loads((tmp_path / "map").read_text())["nodes"]] == ["seen"]
 
 
+@over_sockets()
+async def test_name_that_cannot_be_resolved() -> None:
+    async with command("crawl", "--once", *TARGET, "--peer", "a..example:1") as program:
+        await program.ended()
+    assert (program.code, program.err.splitlines()[-1]) == (
+        1,
+        "txsoter crawl: no node answered: cannot be resolved: a..example",
+    )
+
+
+@over_sockets()
+async def test_warnings_are_shown() -> None:
+    """As lines on standard error; a crawl that can do without goes on."""
+    async with await listening() as port:
+        options = ("--peer", place(port), "--peer", "a..example:1")
+        async with command("crawl", "--once", *TARGET, *options) as program:
+            assert await program.ended() == 0
+    assert program.err == "txsoter crawl: cannot be resolved, for now: a..example\n"
+
+
+@over_sockets()
+async def test_file_that_cannot_be_written(tmp_path: Path) -> None:
+    """It is told before anything is dialled."""
+    async with await listening() as port:
+        options = ("--peer", place(port), "--json", str(tmp_path / "none" / "map"))
+        async with command("crawl", "--once", *TARGET, *options) as program:
+            await program.ended()
+    assert_one_line(program, "No such file or directory", "map")
+    assert port.node.versions == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+@over_sockets()
+async def test_changes_to_a_full_disk(tmp_path: Path) -> None:
+    """The map is written all the same."""
+    async with await listening() as port:
+        options = ("--peer", place(port), "--changes", "/dev/full", "--json", str(tmp_path / "map"))
+        async with command("crawl", "--once", *TARGET, *options) as program:
+            await program.ended()
+    assert (program.code, program.err.splitlines()[-1]) == (1, "txsoter crawl: [Errno 28] No space left on device")
+    assert [node["reachable"] for node in json.loads((tmp_path / "map").read_text())["nodes"]] == [True]
+
+
+def test_more_peers_than_nodes(tmp_path: Path) -> None:
+    """A file of too many peers is not read to its end."""
+    peers = tmp_path / "peers"
+    peers.write_text("192.0.2.1\n192.0.2.2\n192.0.2.3\nno peer:\n")
+    status, out, err = run_main("crawl", "--once", "--peers", peers, "--max-nodes", 2)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "names more than --max-nodes 2 nodes" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -210,6 +210,7 @@ async def test_every_output_of_the_command(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--dns", "5353"], "--dns: needs --dns-zone NAME"),
+        (["--dns-zone", "a.org"], "--dns-zone: needs --dns IP:PORT"),
         (["--dns", "x:y", "--dns-zone", "a.org"], "--dns x:y: must be IP:PORT"),
         (["--dns", "5353", "--dns-zone", "-"], "--dns-zone -: must be a host name"),
         (["--status", "pigeon:1"], "--status pigeon:1: must be an endpoint such as tcp:8556: Unknown endpoint type"),
@@ -229,7 +230,8 @@ async def test_what_cannot_be_used(arguments: list[str], words: str) -> None:
 async def test_a_port_that_is_taken(option: str) -> None:
     """It says so, and nothing is left."""
     taken: Any = real_reactor().listenTCP(0, Factory(), interface="127.0.0.1")
-    given = options("--once", option, str(taken.getHost().port), "--dns-zone", "a.org")
+    zone = ("--dns-zone", "a.org") if option == "--dns" else ()
+    given = options("--once", option, str(taken.getHost().port), *zone)
     with pytest.raises(CommandError, match="Couldn't listen on"):
         await crawl(real_reactor(), given, [("127.0.0.1", 1)])
     await taken.stopListening()

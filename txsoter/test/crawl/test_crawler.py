@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+from twisted.logger import LogLevel, capturedLogs
 
 from txsoter.core.sanitize import sanitize
 from txsoter.crawl.network_map import MapNode, NetworkMap
@@ -287,6 +288,13 @@ class LimitTests(CrawlCase):
         config = self.land.here.config.replace(user_agent_comments=("crawler", "example.org"))
         self.land.crawl([node.place], config=config)
         self.assertEqual(node.agents, [b"/soterwire:0.6.0/txsoter:0.1.0(crawler; example.org)/"])
+
+    def test_visits_log_nothing(self) -> None:
+        """Whatever the config says of peers: hundreds of visits a second end, for months."""
+        nodes = self.land.nodes(5)
+        with capturedLogs() as events:
+            self.land.crawl([nodes[0].place], config=self.land.here.config.replace(log_connections=True))
+        self.assertEqual([event for event in events if event["log_level"] is not LogLevel.debug], [])
 
     def test_whoever_is_told_may_fail(self) -> None:
         """The crawl goes on."""

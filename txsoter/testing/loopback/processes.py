@@ -116,7 +116,7 @@ class _Share(ProcessProtocol):
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process has ended."""
+        """True when the process has ended."""
         return self._ended.called
 
     def ask(self, line: str) -> Deferred[dict[str, Any]]:

@@ -13,6 +13,7 @@ from twisted.logger import LogLevel
 
 from txsoter.networks import SIMNET, TESTNET1, Network
 from txsoter.service.book import AddressBook, SeedService
+from txsoter.service.book.seeds import resolve
 from txsoter.test.peer.cases import over_sockets, real_reactor
 from txsoter.test.service.book.resolver import Resolver, v4
 from txsoter.test.service.book.support import DAY, NOW, AtOnce, LoggingCase, at, world
@@ -145,6 +146,12 @@ class SeedTests(SeedCase):
         self.resolver.answer("seed.example", v4("1.3.3.4"))
         self.assertIsNotNone(self.book.get(at("1.3.3.4", 6000)))
         self.end()
+
+    def test_no_host_name(self) -> None:
+        """A name that no host can have is not asked for: Twisted's resolver would never say that it has done."""
+        for name in ("a..example", "x" * 64, "\ufffd.example"):
+            self.assertEqual(self.successResultOf(resolve(self.resolver, name, 8000)), [])
+        self.assertEqual(self.resolver.asked, [])
 
     def test_many_answers(self) -> None:
         """Of a name's addresses the first 64 are looked at."""
