@@ -50,6 +50,8 @@ class Table(SphinxDirective):
         section = nodes.section()
         section.document = self.state.document
         self.state.nested_parse(StringList(text, self.get_source_info()[0]), 0, section)
+        for table in section.findall(nodes.table):
+            table["classes"].append("colwidths-auto")
         return section.children
 
 
@@ -62,21 +64,21 @@ def size(kind: type[Message]) -> str:
 
 def fields(kind: type[Message]) -> str:
     """Return the names of a message's fields, as its constructor takes them."""
-    return ", ".join(inspect.signature(kind).parameters) or "none"
+    names = inspect.signature(kind).parameters
+    return f"*{', '.join(names)}*" if names else ""
 
 
 class MessageTable(Table):
     """All messages: meaning, answer, limits."""
 
-    titles = ("message", "meaning", "answered by", "fields", "payload, bytes", "since version")
+    titles = ("message", "meaning, fields", "answered by", "payload, bytes", "since")
 
     def rows(self) -> Iterable[tuple[str, ...]]:
         for command, kind in sorted(messages().items()):
             yield (
                 f"{{py:class}}`{command} <txsoter.wire.{kind.__name__}>`",
-                plain(summary_of("txsoter.wire", kind.__name__)),
+                f"{plain(summary_of('txsoter.wire', kind.__name__))} {fields(kind)}",
                 ANSWERED_BY.get(command, ""),
-                fields(kind),
                 size(kind),
                 str(kind.since or ""),
             )
