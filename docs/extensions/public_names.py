@@ -10,10 +10,12 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from importlib import import_module
 from typing import Any, ClassVar
 
+import attrs
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx import addnodes
@@ -27,19 +29,37 @@ HOMES = ("txsoter.errors", "txsoter.networks")
 """Modules whose names are documented there, although ``txsoter`` exports some of them as well."""
 
 
+MANY = 20
+"""Fields of a class past which its signature leaves them to their own entries."""
+
+_DEFAULT = re.compile(r"attr_dict\['(\w+)'\]\.default")
+
+
 def documented_at(module: str, name: str) -> str:
     """Return the full name under which the reference has an object."""
     home = getattr(getattr(import_module(module), name), "__module__", None)
     return f"{home}.{name}" if home in HOMES else f"{module}.{name}"
 
 
+def constant_doc(module: str, name: str) -> list[str]:
+    """Return the lines of the string below a constant, in the module or in the one of its package that sets it."""
+    for each in sorted(sys.modules):
+        if each == module or each.startswith(f"{module}."):
+            found = ModuleAnalyzer.for_module(each).find_attr_docs().get(("", name))
+            if found is not None:
+                return found
+    return []
+
+
 def summary_of(module: str, name: str) -> str:
-    """Return the first sentence of a docstring; nothing for a constant."""
+    """Return the first sentence of the documentation of a name."""
     value = getattr(import_module(module), name)
-    if not (inspect.isclass(value) or inspect.isroutine(value)):
-        return ""
-    first = inspect.cleandoc(value.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
-    return f"{first.partition('. ')[0].rstrip('.:')}."
+    if inspect.isclass(value) or inspect.isroutine(value):
+        text = inspect.cleandoc(value.__doc__ or "")
+    else:
+        text = "\n".join(constant_doc(module, name))
+    first = text.partition("\n\n")[0].replace("\n", " ")
+    return f"{first.partition('. ')[0].rstrip('.: ')}." if first else ""
 
 
 class PublicNames(SphinxDirective):
@@ -64,7 +84,8 @@ class PublicNames(SphinxDirective):
                 # a name that the reference lacks is a warning
                 refwarn=True,
             )
-            summary = nodes.paragraph("", plain(summary_of(module, name)))
+            home = documented_at(module, name).rpartition(".")[0]
+            summary = nodes.paragraph("", plain(summary_of(home, name)))
             body += nodes.row("", nodes.entry("", nodes.paragraph("", "", link)), nodes.entry("", summary))
         columns = [nodes.colspec(colwidth=30), nodes.colspec(colwidth=70)]
         return [nodes.table("", nodes.tgroup("", *columns, body, cols=2), classes=["names"])]
@@ -87,14 +108,31 @@ def without_fields(app: Sphinx, kind: str, name: str, value: object, options: An
 
 def add_constant_docs(app: Sphinx, what: str, name: str, value: object, options: Any, lines: list[str]) -> None:
     """Give an exported constant the string that stands below it where it is set."""
-    package, _, constant = name.rpartition(".")
-    if what != "data" or not constant.isupper():
-        return
-    for module in [each for each in sys.modules if each.startswith(f"{package}.")]:
-        found = ModuleAnalyzer.for_module(module).find_attr_docs().get(("", constant))
-        if found is not None:
-            lines[:] = found
-            return
+    if what == "data":
+        module, _, constant = name.rpartition(".")
+        # instead of the documentation of its class
+        lines[:] = constant_doc(module, constant) or lines
+
+
+def shorten_signature(
+    app: Sphinx, what: str, name: str, value: Any, options: Any, arguments: str | None, result: str | None
+) -> tuple[str, str | None] | None:
+    """Show the defaults of attrs classes as they are written; leave long lists of fields to the entries below."""
+    if what != "class" or not attrs.has(value) or arguments is None:
+        return None
+    fields = [each for each in attrs.fields(value) if each.init]
+    if "\nFields:\n" in (value.__doc__ or ""):
+        return "(**settings)", result
+    if len(fields) > MANY:
+        return "(**fields)", result
+    return _DEFAULT.sub(lambda found: default_of(attrs.fields_dict(value)[found[1]]), arguments), result
+
+
+def default_of(field: attrs.Attribute[Any]) -> str:
+    """Return a default as it is written."""
+    if isinstance(field.default, attrs.Factory):
+        return f"{getattr(field.default.factory, '__name__', '...')}()"
+    return repr(field.default)
 
 
 def resolve(app: Sphinx, env: Any, node: addnodes.pending_xref, content: nodes.Element) -> nodes.Node | None:
@@ -111,5 +149,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("public-names", PublicNames)
     app.connect("autodoc-process-docstring", without_fields)
     app.connect("autodoc-process-docstring", add_constant_docs)
+    app.connect("autodoc-process-signature", shorten_signature)
     app.connect("missing-reference", resolve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
