@@ -41,3 +41,12 @@ autodoc_preserve_defaults = True
 maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
 toc_object_entries_show_parents = "hide"
+
+# a reference to a public name must lead somewhere; those to other projects and to internal types need not
+nitpicky = True
+_PUBLIC = "|".join(sorted(each.stem for each in Path(__file__).with_name("api").glob("txsoter*.md")))
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!txsoter\b).*"),
+    ("py:.*", rf"(?!({_PUBLIC})\.[A-Z]\w+$)txsoter(\.[a-z_]+)+\.[A-Z_]\w*"),
+    ("py:(mod|func)", r"txsoter\.(capture\.records|core\.rules\.make_dispatch_table)"),
+]
