@@ -15,6 +15,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.viewcode",
     "declared_tables",
+    "diagrams",
     "public_names",
 ]
 
