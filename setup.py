@@ -49,6 +49,8 @@ CHAIN = ["siphash24>=1.7", "mmh3>=5.0"]
 # graphs and their layout, Apache-2.0; MaxMind's file format, Apache-2.0; both with wheels
 CRAWL = ["rustworkx>=0.16", "maxminddb>=2.6"]
 RUNNING_TESTS = ["pytest>=8", "pytest-twisted>=1.14.3", "pytest-xdist>=3.6", "coverage>=7.10"]
+# reads the docstrings, which are reStructuredText; its search and its theme work from files, in light and dark
+DOCS = ["sphinx>=8.1", "furo>=2025.7", "myst-parser>=4.0"]
 # a test runs the type checker over a program of a user
 TYPING = ["mypy>=1.15"]
 TEST = [*RUNNING_TESTS, *TESTING, *METRICS, *PCAP, *TOR, *EXAMPLES, *TABLES, *CHAIN, *CRAWL, *TYPING]
@@ -94,12 +96,13 @@ setup(
         "chain": CHAIN,
         # analyses, layout and places of txsoter.crawl
         "crawl": CRAWL,
+        "docs": [*DOCS, *TESTING, *METRICS, *CHAIN, *CRAWL, "pytest>=8"],
         "test": TEST,
         "browser": [*TEST, *BROWSER],
         # there are wheels for Linux alone, and building it takes a clang
         "fuzz": [*TESTING, *CHAIN, "atheris>=2.3; sys_platform == 'linux'"],
         "bench": [*TABLES, *METRICS, *CHAIN, "python-bitcoinlib", "bitcoinx", "btclib", "chiabip158"],
-        "dev": [*TEST, *BROWSER, "tomli>=2.0", "ruff>=0.9", "mypy-zope>=1.0.9", "build>=1.2"],
+        "dev": [*TEST, *BROWSER, *DOCS, "tomli>=2.0", "ruff>=0.9", "mypy-zope>=1.0.9", "build>=1.2"],
     },
     entry_points={"console_scripts": ["txsoter = txsoter.cli.main:main"]},
     classifiers=[
