@@ -283,11 +283,13 @@ def write_stored(options: argparse.Namespace) -> int:
     """Write the map of a store.
 
     :raises CrawlError: when there is no crawl, or it cannot be read.
+    :raises OSError: when a file cannot be written.
     :raises PlaceError: for a file of ``--mmdb`` that cannot be used.
     :raises UsageError: when no file is wanted.
     """
     if not wants_files(options):
         raise UsageError("export: needs one of --json, --graphml, --dot, --csv-nodes, --csv-edges")
+    check_files(options)
     locate = locate_of(options)
     write_files(options, StoredCrawl(options.state, time.time()).map(), locate)
     return 0
