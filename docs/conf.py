@@ -28,6 +28,7 @@ html_title = "txsoter"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
+html_show_copyright = False
 html_theme_options = {"navigation_with_keys": True}
 # their fonts and colours are those of the theme, light and dark
 pygments_style = "friendly"

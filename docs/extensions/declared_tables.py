@@ -51,7 +51,7 @@ class Table(SphinxDirective):
         section.document = self.state.document
         self.state.nested_parse(StringList(text, self.get_source_info()[0]), 0, section)
         for table in section.findall(nodes.table):
-            table["classes"].append("colwidths-auto")
+            table["classes"] += ["colwidths-auto", type(self).__name__.lower()]
         return section.children
 
 

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 import re
 import sys
@@ -22,6 +23,8 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
+
+from txsoter import Network, PeerConfig
 
 __all__ = ["setup"]
 
@@ -114,6 +117,15 @@ def add_constant_docs(app: Sphinx, what: str, name: str, value: object, options:
         lines[:] = constant_doc(module, constant) or lines
 
 
+def add_default(app: Sphinx, what: str, name: str, value: object, options: Any, lines: list[str]) -> None:
+    """Add the default of a setting to its entry."""
+    holder, _, setting = name.rpartition(".")
+    if what == "attribute" and holder == "txsoter.PeerConfig":
+        field = attrs.fields_dict(PeerConfig).get(setting)
+        if field is not None and field.init and field.default is not attrs.NOTHING:
+            lines += ["", f"Default: ``{default_of(field)}``."]
+
+
 def shorten_signature(
     app: Sphinx, what: str, name: str, value: Any, options: Any, arguments: str | None, result: str | None
 ) -> tuple[str, str | None] | None:
@@ -132,7 +144,9 @@ def default_of(field: attrs.Attribute[Any]) -> str:
     """Return a default as it is written."""
     if isinstance(field.default, attrs.Factory):
         return f"{getattr(field.default.factory, '__name__', '...')}()"
-    return repr(field.default)
+    if isinstance(field.default, Network):
+        return field.default.name.upper()
+    return str(field.default) if isinstance(field.default, enum.Enum) else repr(field.default)
 
 
 def resolve(app: Sphinx, env: Any, node: addnodes.pending_xref, content: nodes.Element) -> nodes.Node | None:
@@ -149,6 +163,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("public-names", PublicNames)
     app.connect("autodoc-process-docstring", without_fields)
     app.connect("autodoc-process-docstring", add_constant_docs)
+    app.connect("autodoc-process-docstring", add_default)
     app.connect("autodoc-process-signature", shorten_signature)
     app.connect("missing-reference", resolve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
