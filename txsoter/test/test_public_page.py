@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import txsoter
-from txsoter.test.guide_blocks import DOCS
+from txsoter.test.guide_blocks import DOCS, code_blocks, guide_pages
 
 PACKAGE = Path(txsoter.__file__).parent
 PAGE = DOCS / "public.md"
@@ -60,3 +60,16 @@ def test_each_module_has_its_reference() -> None:
         if is_whole:
             assert f"automodule:: {module}\n" in (DOCS / "api" / f"{module}.md").read_text(encoding="utf-8")
             assert f"{{doc}}`Reference <api/{module}>`" in PAGE.read_text(encoding="utf-8")
+
+
+def test_guides_use_public_names_alone() -> None:
+    """Each name that a program of Start and Guides imports is on the page, under the module it comes from."""
+    public = {(module, name) for module, _, names in listed() for name in names}
+    used = set()
+    for page in guide_pages():
+        for language, text in code_blocks(page):
+            for each in ast.walk(ast.parse(text)) if language == "python" else ():
+                if isinstance(each, ast.ImportFrom) and (each.module or "").partition(".")[0] == "txsoter":
+                    used |= {(each.module, alias.name) for alias in each.names}
+    assert used - public == set()
+    assert len(used) > 30 or not PAGE.is_file()
