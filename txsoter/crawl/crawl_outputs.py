@@ -24,7 +24,7 @@ from txsoter.crawl.dns_zone import Zone, seed_addresses
 from txsoter.crawl.map_formats import json_line
 from txsoter.crawl.map_rows import Locate, changes
 from txsoter.crawl.map_service import MapService
-from txsoter.crawl.map_shares import GrowthSample
+from txsoter.crawl.map_shares import OVER_TIME, GrowthSample, Shares
 from txsoter.crawl.network_map import NetworkMap, NodeKind
 from txsoter.crawl.places import PlaceError
 from txsoter.errors import FieldError
@@ -198,12 +198,21 @@ def _read_history(folder: Path, host: str, port: int) -> list[list[int]]:
 
 
 def _read_growth(folder: Path) -> list[GrowthSample]:
-    """The network's size by the hour; its edges and versions were not kept."""
-    hours: dict[int, dict[str, int]] = {}
-    for start, kind, count in read_totals(folder):
-        hours.setdefault(start, {})[kind] = count
-    reachable = NodeKind.REACHABLE.value
+    """Return the network's size and its shares by the hour; its edges were not kept."""
+    hours: dict[int, dict[str, dict[str, int]]] = {}
+    for start, total, count in read_totals(folder):
+        what, _, name = total.partition(":") if ":" in total else ("", "", total)
+        hours.setdefault(start, {}).setdefault(what, {})[name] = count
     return [
-        GrowthSample(start, kinds.get(reachable, 0), sum(kinds.values()), None, None, None)
-        for start, kinds in hours.items()
+        GrowthSample(start, kinds.get(NodeKind.REACHABLE.value, 0), sum(kinds.values()), None, None, _shares(found))
+        for start, found in hours.items()
+        for kinds in (found.pop("", {}),)
     ]
+
+
+def _shares(found: dict[str, dict[str, int]]) -> Shares | None:
+    if not found:
+        return None
+    # the most common first
+    ordered = {what: dict(sorted(found.get(what, {}).items(), key=lambda each: -each[1])) for what in OVER_TIME}
+    return Shares(**ordered, protocols={})

@@ -287,6 +287,8 @@
     put($("when"), `Map of ${new Date(data.when * 1000).toLocaleString()}`);
     document.title = `${plural(data.reachable, "node", "nodes")} · ${data.network} · soter map`;
   };
+  const showLines = () => showGrowth(data.growth, $("over").value, programs());
+  $("over").addEventListener("change", showLines);
   const showShares = () => {
     for (const name of ["versions", "services", "heights"]) {
       const rows = Object.entries(data.shares[name]);
@@ -389,7 +391,7 @@
     if (data.shares === undefined) return;
     showTotals();
     showShares();
-    showGrowth(data.growth, programs());
+    showLines();
     showDegrees(data.report);
     showReport();
     showTable();

@@ -5,7 +5,8 @@ const nice = (most) => {
 };
 
 // The network's size over time.
-const showGrowth = ({ when: times, reachable, versions }, names) => {
+const showGrowth = (growth, over, names) => {
+  const { when: times, reachable } = growth;
   const enough = times.length > 1;
   $("growth").toggleAttribute("hidden", !enough);
   $("growth-empty").hidden = enough;
@@ -16,7 +17,9 @@ const showGrowth = ({ when: times, reachable, versions }, names) => {
   // what was not kept is left out
   const line = (values, kind) =>
     draw("path", { class: `k${kind}`, d: `M${values.map((value, at) => (value === null ? "" : point(value, at))).filter(Boolean).join("L")}` });
-  const lines = Object.entries(versions).map(([name, values]) => [name === "other" ? 6 : Math.max(0, names.indexOf(name)), name, values]);
+  // versions have the kinds that they have in the picture
+  const kind = (name, at) => (name === "other" ? 6 : over === "versions" ? Math.max(0, names.indexOf(name)) : at);
+  const lines = Object.entries(growth[over]).map(([name, values], at) => [kind(name, at), name, values]);
   $("growth").replaceChildren(
     ...[0, 0.5, 1].map((part) => draw("line", { x1: 0, x2: 600, y1: 176 - 172 * part, y2: 176 - 172 * part })),
     ...lines.map(([kind, , values]) => line(values, kind)),

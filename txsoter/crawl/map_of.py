@@ -11,7 +11,7 @@ from txsoter.crawl.network_map import MapNode, NetworkMap, NodeKind
 from txsoter.crawl.reliability import is_good, reliability_rows
 from txsoter.service.book.places import Place
 
-__all__ = ["explain", "make_map"]
+__all__ = ["agent_text", "explain", "make_map"]
 
 
 def make_map(atlas: Atlas, network: str, now: float, stamp: Callable[[float], float]) -> NetworkMap:
@@ -57,6 +57,11 @@ def _reason(atlas: Atlas, candidate: Candidate, now: float) -> str:
     return candidate.reason(now, "" if atlas.is_dialled(candidate.place) else NO_IPV6)
 
 
+def agent_text(user_agent: bytes) -> str:
+    """Return a user agent as text, whatever bytes it has."""
+    return user_agent.decode("utf-8", "backslashreplace")
+
+
 def _node(atlas: Atlas, candidate: Candidate, now: float, stamp: Callable[[float], float]) -> MapNode:
     def stamped(when: float | None) -> float | None:
         return None if when is None else stamp(when)
@@ -67,7 +72,7 @@ def _node(atlas: Atlas, candidate: Candidate, now: float, stamp: Callable[[float
         kind=candidate.kind,
         services=candidate.services,
         protocol_version=candidate.protocol_version,
-        user_agent=candidate.user_agent.decode("utf-8", "backslashreplace"),
+        user_agent=agent_text(candidate.user_agent),
         height=candidate.height,
         first_seen=stamp(candidate.first_seen),
         last_seen=stamp(candidate.last_seen),

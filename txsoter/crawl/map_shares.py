@@ -11,7 +11,7 @@ import attrs
 from txsoter.crawl.map_words import program, services
 from txsoter.crawl.network_map import MapNode, NetworkMap
 
-__all__ = ["LAGS", "OTHER", "Growth", "GrowthSample", "Shares", "best_height", "shares"]
+__all__ = ["LAGS", "OTHER", "OVER_TIME", "Growth", "GrowthSample", "Shares", "best_height", "shares", "shares_of"]
 
 MAX_NAMES = 12
 """Versions that are counted by name."""
@@ -21,6 +21,9 @@ MAX_SAMPLES = 1024
 
 OTHER = "other"
 """Versions beyond :data:`MAX_NAMES`, the rarest ones, together."""
+
+OVER_TIME = ("versions", "services", "heights")
+"""The shares that are kept over time, as fields of :class:`Shares`."""
 
 NO_AGENT = "none"
 """Nodes whose user agent is empty."""
@@ -50,7 +53,11 @@ def best_height(nodes: Iterable[MapNode]) -> int | None:
 
     Of fewer than three nodes it is the least of their heights.
     """
-    heights = sorted((node.height for node in nodes if node.reachable and node.height is not None), reverse=True)
+    return _best([node.height for node in nodes if node.reachable and node.height is not None])
+
+
+def _best(heights: list[int]) -> int | None:
+    heights.sort(reverse=True)
     return heights[min(len(heights) - 1, max(2, len(heights) // 50))] if heights else None
 
 
@@ -61,14 +68,21 @@ def lag_name(height: int, best: int) -> str:
 
 def shares(network_map: NetworkMap) -> Shares:
     """Return the shares of a map."""
-    nodes = network_map.reachable
-    best = best_height(nodes)
-    counted = Counter(lag_name(node.height, best) for node in nodes if node.height is not None and best is not None)
+    return shares_of(
+        [(node.user_agent, node.services, node.height, node.protocol_version) for node in network_map.reachable]
+    )
+
+
+def shares_of(nodes: Sequence[tuple[str, int, int | None, int | None]]) -> Shares:
+    """Return the shares of reachable nodes: user agent, services, height and protocol version of each."""
+    heights = [height for _, _, height, _ in nodes if height is not None]
+    best = _best(list(heights))
+    lags = Counter(lag_name(height, best) for height in heights if best is not None)
     return Shares(
-        versions=_common(program(node.user_agent) or NO_AGENT for node in nodes),
-        services=dict(Counter(name for node in nodes for name in services(node.services)).most_common(MAX_NAMES)),
-        heights={name: counted[name] for name in LAGS if counted[name]},
-        protocols=_common(str(node.protocol_version) for node in nodes),
+        versions=_common(program(agent) or NO_AGENT for agent, _, _, _ in nodes),
+        services=dict(Counter(name for _, bits, _, _ in nodes for name in services(bits)).most_common(MAX_NAMES)),
+        heights={name: lags[name] for name in LAGS if lags[name]},
+        protocols=_common(str(pver) for _, _, _, pver in nodes),
     )
 
 
@@ -88,7 +102,7 @@ class GrowthSample:
     :ivar known: addresses on the map.
     :ivar edges: edges on the map; None where that was not kept.
     :ivar height: see :func:`best_height`.
-    :ivar versions: nodes by the program in their user agent; None where that was not kept.
+    :ivar shares: of the nodes that are reachable; None where they were not kept.
     """
 
     when: float
@@ -96,7 +110,7 @@ class GrowthSample:
     known: int
     edges: int | None
     height: int | None
-    versions: dict[str, int] | None
+    shares: Shares | None
 
     @classmethod
     def of(cls, network_map: NetworkMap) -> GrowthSample:
@@ -107,7 +121,7 @@ class GrowthSample:
             len(network_map.nodes),
             len(network_map.edges),
             best_height(network_map.nodes),
-            shares(network_map).versions,
+            shares(network_map),
         )
 
 

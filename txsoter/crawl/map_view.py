@@ -10,7 +10,7 @@ import attrs
 from txsoter.crawl.layout import Point
 from txsoter.crawl.map_graph import GraphReport
 from txsoter.crawl.map_rows import Locate
-from txsoter.crawl.map_shares import GrowthSample, best_height, shares
+from txsoter.crawl.map_shares import OVER_TIME, GrowthSample, best_height, shares
 from txsoter.crawl.map_words import program, services
 from txsoter.crawl.network_map import FROM, TO, MapNode, NetworkMap, NodeKind
 from txsoter.service.status.text import shown
@@ -25,6 +25,9 @@ MAX_EDGES = 200_000
 
 MAX_LISTED = 100
 """Rows of a list of nodes that stand out."""
+
+MOST_LINES = 6
+"""Lines of one chart of growth, besides that of all nodes."""
 
 SCALE = 10_000
 """Positions are whole numbers: so many are the radius of the picture."""
@@ -144,15 +147,21 @@ def _report(report: GraphReport) -> dict[str, Any]:
 
 
 def _growth(samples: Sequence[GrowthSample]) -> dict[str, Any]:
-    names = list(samples[-1].versions or ())[:4] if samples else []
     return {
         "when": [round(each.when) for each in samples],
         "reachable": [each.reachable for each in samples],
         "edges": [each.edges for each in samples],
-        "versions": {
-            name: [None if each.versions is None else each.versions.get(name, 0) for each in samples] for name in names
+        **{
+            what: _over_time([None if each.shares is None else getattr(each.shares, what) for each in samples])
+            for what in OVER_TIME
         },
     }
+
+
+def _over_time(counts: Sequence[dict[str, int] | None]) -> dict[str, list[int | None]]:
+    """Return what is most common now as it was at each moment; None where that was not kept."""
+    names = list((counts and counts[-1]) or ())[:MOST_LINES]
+    return {name: [None if each is None else each.get(name, 0) for each in counts] for name in names}
 
 
 def whole(view: MapView, version: int) -> dict[str, Any]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from txsoter.crawl.atlas import Atlas
 from txsoter.crawl.candidate import Candidate
 from txsoter.crawl.claims import Dialled, DialledBy
 from txsoter.crawl.crawl_store import Batch, ClaimRow, DropRow, NodeRow, Stored, TallyRow
-from txsoter.crawl.network_map import WINDOWS
+from txsoter.crawl.map_of import agent_text
+from txsoter.crawl.map_shares import OVER_TIME, shares_of
+from txsoter.crawl.network_map import WINDOWS, NodeKind
 from txsoter.crawl.visit_result import Outcome
 from txsoter.service.book.places import Place
 
@@ -69,16 +72,24 @@ def _some(places: set[Place], most: int) -> list[Place]:
 
 
 def totals(atlas: Atlas, wall: float) -> list[tuple[int, str, int]]:
-    """Return the network's totals for the hour that it is: addresses by their kind, edges are not among them.
+    """Return the network's totals for the hour that it is: addresses by their kind, and the shares of reachable nodes.
+
+    The names of shares are ``versions:…``, ``services:…`` and ``heights:…``. Edges are not among them.
 
     :param wall: wall-clock time, seconds since 1970.
     """
-    counts: dict[str, int] = {}
-    for candidate in atlas.candidates.values():
-        kind = candidate.kind.value
-        counts[kind] = counts.get(kind, 0) + 1
+    counts: Counter[str] = Counter(candidate.kind.value for candidate in atlas.candidates.values())
+    found = shares_of(
+        [
+            (agent_text(each.user_agent), each.services, each.height, each.protocol_version)
+            for each in atlas.candidates.values()
+            if each.kind is NodeKind.REACHABLE
+        ]
+    )
+    for what in OVER_TIME:
+        counts.update({f"{what}:{name}": count for name, count in getattr(found, what).items()})
     start = int(wall) // 3600 * 3600
-    return [(start, kind, count) for kind, count in sorted(counts.items())]
+    return [(start, name, count) for name, count in sorted(counts.items())]
 
 
 def _node_row(candidate: Candidate, said_at: float | None, shift: float) -> NodeRow:

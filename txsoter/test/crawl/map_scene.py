@@ -54,7 +54,8 @@ class MapScene:
         for day in range(90):
             part = 0.55 + 0.45 * (day / 90) ** 0.7
             new = max(0.0, (day - 50) / 40)
-            versions = {name: int(count * part) for name, count in (last.versions or {}).items()}
+            assert last.shares is not None
+            versions = {name: int(count * part) for name, count in last.shares.versions.items()}
             names = list(versions)
             if len(names) > 1:
                 shift = int(versions[names[0]] * 0.6 * (1 - new))
@@ -66,7 +67,7 @@ class MapScene:
                     when=last.when - (90 - day) * 86400,
                     reachable=int(last.reachable * part),
                     edges=int(last.edges * part),
-                    versions=versions,
+                    shares=attrs.evolve(last.shares, versions=versions),
                 )
             )
 

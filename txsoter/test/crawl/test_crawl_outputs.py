@@ -27,6 +27,7 @@ from txsoter.command_line import CommandError, UsageError
 from txsoter.crawl.crawl_metrics import VisitCounts
 from txsoter.crawl.crawl_outputs import CrawlOutputs, DnsSettings, QuietLocate, dns_place
 from txsoter.crawl.crawl_store import Batch, CrawlStore
+from txsoter.crawl.map_shares import Shares
 from txsoter.crawl.network_map import NetworkMap, NodeKind
 from txsoter.crawl.places import PlaceError
 from txsoter.errors import FieldError
@@ -117,11 +118,15 @@ class OutputsTests(TrialCase):
         self.addCleanup(shutil.rmtree, folder)
         store = CrawlStore(folder, REGTEST, lambda: 1e9)
         hours = [(hour * 3600, kind, hour + more) for hour in (5, 6) for kind, more in (("down", 0), ("reachable", 1))]
-        store.write(Batch(totals=hours))
+        said = [("versions:a:b 1", 2), ("versions:soterd 4.2.0", 5), ("services:NETWORK", 7), ("heights:at the tip", 6)]
+        store.write(Batch(totals=[*hours, *((6 * 3600, name, count) for name, count in said)]))
         here = Here()
         outputs = self.outputs(endpoint=here, state=folder)
-        samples = [(each.when, each.reachable, each.known, each.versions) for each in outputs.map.feed.growth.samples]
-        self.assertEqual(samples[:2], [(5 * 3600, 6, 11, None), (6 * 3600, 7, 13, None)])
+        samples = [(each.when, each.reachable, each.known, each.shares) for each in outputs.map.feed.growth.samples]
+        kept = Shares({"soterd 4.2.0": 5, "a:b 1": 2}, {"NETWORK": 7}, {"at the tip": 6}, {})
+        self.assertEqual(samples[:2], [(5 * 3600, 6, 11, None), (6 * 3600, 7, 13, kept)])
+        page = json.loads(Visitor(here.factory).ask("/map.json").body)["growth"]
+        self.assertEqual(set(page), {"when", "reachable", "edges", "versions", "services", "heights"})
         self.assertEqual(len(samples), 3)
         found = json.loads(Visitor(here.factory).ask(f"/map/node.json?name={ONE}").body)
         self.assertEqual((found["address"], found["history"]), ("203.0.113.1", []))

@@ -54,11 +54,11 @@ class SharesTests(TestCase):
 
 class GrowthTests(TestCase):
     def sample(self, when: float) -> GrowthSample:
-        return GrowthSample(when, 1, 1, 0, None, {})
+        return GrowthSample(when, 1, 1, 0, None, None)
 
     def test_a_sample(self) -> None:
         found = GrowthSample.of(the_map([node(1), node(2, kind=NodeKind.SEEN)], [edge("a:1", "b:2")]))
-        self.assertEqual(found, GrowthSample(NOW, 1, 2, 1, 412_861, {"soterd 4.2.0": 1}))
+        self.assertEqual(found, GrowthSample(NOW, 1, 2, 1, 412_861, shares(the_map([node(1)]))))
 
     def test_samples_are_apart(self) -> None:
         growth = Growth(60.0)
