@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,6 +15,19 @@ ONLY_WHEN_ASKED = {
     "browser": "needs Chromium and selenium, and fails without them; left out unless -m names it",
     "faketime": "needs libfaketime, and fails without it; left out without it unless -m names it",
 }
+
+LONG_LOOPS = (
+    "simulation/test_simulation.py",
+    "chain/light/test_liars.py",
+    "chain/light/test_filter_simulation.py",
+    "chain/test_dag_order.py",
+    "core/test_any_calls.py",
+    "crawl/test_week.py",
+    "wire/test_fuzz.py",
+    "test_fuzz_targets.py",
+    "test_strategies.py",
+)
+"""Tests that do the same thousands of times: their coverage is not measured, which would take twice their time."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -26,6 +41,19 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     named = config.args_source is pytest.Config.ArgsSource.ARGS
     selected = named or config.option.markexpr or config.option.keyword
     return 0 if selected or os.cpu_count() == 1 else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    coverage = sys.modules.get("coverage")
+    measuring = None if coverage is None else coverage.Coverage.current()
+    if measuring is None or not item.path.as_posix().endswith(LONG_LOOPS):
+        return (yield)
+    measuring.stop()
+    try:
+        return (yield)
+    finally:
+        measuring.start()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
