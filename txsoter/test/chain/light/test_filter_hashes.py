@@ -37,6 +37,8 @@ def answer_of(node: ServedDag, asked: FilterRange) -> CFHeaders | None:
     pair.client.request(question, CFHeaders, 1).addCallbacks(answers.append, lambda failure: None)
     pair.pump()
     pair.advance(2)
+    pair.client.disconnect()
+    pair.pump()
     return answers[0] if answers else None
 
 

@@ -134,7 +134,9 @@ class HonestPeersTests(FilterSyncTestCase):
 
     def test_a_height_with_more_siblings_than_can_be_asked_for(self) -> None:
         """Their filters never come, nor those of blocks above them; others do."""
-        index = LightScene([ServedDag(BLOCKS)]).client.index
+        scene = LightScene([ServedDag(BLOCKS)])
+        self.addCleanup(scene.close)
+        index = scene.client.index
         wide = next(height for height in range(50) if len(index.at_height(height)) > 1)
         self.assertIsNone(FilterRange.above(index, wide, 50, most=1))
         for lowest in (1, 5, wide):
@@ -189,7 +191,11 @@ class StrangeTests(FilterSyncTestCase):
 class FilterPeersTests(FilterSyncTestCase):
     def test_the_silent_are_asked_last_and_not_if_there_are_enough_others(self) -> None:
         """A peer that says that it does not have something has answered."""
-        first, second, third = [connected_pair(server=ServedDag().config).client for _ in range(3)]
+        pairs = [connected_pair(server=ServedDag().config) for _ in range(3)]
+        first, second, third = [pair.client for pair in pairs]
+        for pair in pairs:
+            self.addCleanup(pair.pump)
+            self.addCleanup(pair.client.disconnect)
         peers = FilterPeers(lambda: [first, second, third], noting([]))
         for _ in range(5):
             peers.failed(first, RequestNotFound("getdata", []))
