@@ -11,7 +11,7 @@ from txsoter.test import vectors
 from txsoter.test.chain.served_dag import GENESIS, ServedDag, block_above, payment
 from txsoter.test.node import recorded
 from txsoter.test.peer.support import TrialCase
-from txsoter.testing import connected_pair
+from txsoter.testing import PeerPair, connected_pair
 from txsoter.wire import (
     BloomUpdate,
     CFHeaders,
@@ -36,7 +36,14 @@ class ServedDagTests(TrialCase):
         self.spent = payment((self.coin.transactions[0], 0), to=[b"\x52"])
         self.top = block_above([self.coin, self.sibling], self.spent)
         self.dag = ServedDag([self.coin, self.sibling, self.top])
-        self.pair = connected_pair(server=self.dag.config)
+        self.pair = self.connect(self.dag)
+
+    def connect(self, dag: ServedDag) -> PeerPair:
+        """Return a connection to a node that serves ``dag``, which ends with the test."""
+        pair = connected_pair(server=dag.config)
+        self.addCleanup(pair.pump)
+        self.addCleanup(pair.client.disconnect)
+        return pair
 
     def result(self, deferred: Any) -> Any:
         self.pair.pump()
