@@ -9,6 +9,7 @@ from unittest.mock import patch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from txsoter import compiled
 from txsoter.chain import Dag, block_graph, colouring
 from txsoter.chain.block_graph import BlockGraph
 from txsoter.chain.colouring import Colouring
@@ -137,8 +138,9 @@ class ColouringTests(ChainTestCase):
         dag = dag_of({**chain, **tips})
         with patch.object(Colouring, "_spread", autospec=True, side_effect=Colouring._spread) as spread:
             self.assertEqual(dag.blue_set(), set(chain))
-        # once for the tip that is selected, once for those beyond the horizon
-        self.assertEqual(spread.call_count, 2)
+        if "txsoter.chain.colouring" not in compiled:  # whose methods call each other directly
+            # once for the tip that is selected, once for those beyond the horizon
+            self.assertEqual(spread.call_count, 2)
 
     def test_a_dag_that_is_asked_while_it_grows(self) -> None:
         row = vectors.consensus("dag_order_long")[0]
