@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
@@ -34,14 +35,14 @@ ANSWERED_BY = {
 }
 
 
-class Table(SphinxDirective):
+class Table(SphinxDirective, ABC):
     """A table of Markdown cells."""
 
     titles: tuple[str, ...]
 
+    @abstractmethod
     def rows(self) -> Iterable[tuple[str, ...]]:
         """Return the cells of each row."""
-        raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
         """Return the table."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import count
@@ -115,7 +116,7 @@ FAIR = {"plain": 20, "slow": 2, "deferred": 2, "reply": 3, "await send": 1, "ask
 FOUL = {**FAIR, "raise": 1, "raise later": 1, "quit": 0.3, "abort": 0.1, "reply and quit": 0.2, "announce": 1}
 
 
-class Host:
+class Host(ABC):
     """A node, its peers, and what its program does with them.
 
     :ivar node: of the network.
@@ -159,52 +160,52 @@ class Host:
 
     # -- what depends on how its peers are driven ----------------------------------------------
 
+    @abstractmethod
     def open(self, config: PeerConfig) -> None:
         """Make the node."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def configs(self) -> list[PeerConfig]:
         """Those of its peers."""
-        raise NotImplementedError
 
     def future(self) -> Any:
         """A Deferred, or what this host has instead."""
         return Deferred()
 
+    @abstractmethod
     def listen(self) -> None:
         """Let others dial."""
-        raise NotImplementedError
 
-    def serve(self, hosts: list[Any]) -> None:
+    def serve(self, hosts: list[Any]) -> None:  # noqa: B027  # nothing, unless a host has a service
         """Dial some hosts again and again."""
 
+    @abstractmethod
     def dial(self, to: Any, refused: bool, timeout: float) -> tuple[Any, Callable[[], bool]]:
         """Dial another host, at a place where nobody listens if ``refused``.
 
         :return: fires once the connection is ready; and what tells whether nothing is left of it.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def disrupt(self) -> None:
         """End a connection, or half of it, behind the peer's back."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hang_up(self, reason: str, inbound: bool = True, outbound: bool = True) -> None:
         """End all connections of these kinds."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stop(self) -> None:
         """Dial no more, and stop listening."""
-        raise NotImplementedError
 
+    @abstractmethod
     def remembers(self, peer: Any) -> bool:
         """Whether what made the peer knows it still."""
-        raise NotImplementedError
 
+    @abstractmethod
     def leftovers(self) -> list[str]:
         """What is left when all is over."""
-        raise NotImplementedError
 
     # -- its peers -----------------------------------------------------------------------------
 
